@@ -1,0 +1,143 @@
+"""Every setting with its default, unit and meaning, in one frozen `Config`.
+
+A setting is written ``section.name`` by users (`fg.connect(conf=...)`, `flowgrid submit --conf`) and is
+a field ``section_name`` here. Unknown names and values that do not parse are a `ConfigError` that names
+the setting, because a setting that is silently ignored is worse than none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowgrid.errors import ColumnNotFoundError, ConfigError
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+_UNITS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from "512", "64k", "1.5g" or "8GiB"; units are powers of 1024. Raises ValueError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size; write for example 512m or 4g")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def parse_bool(text: str) -> bool:
+    """True or False from the usual words. Raises ValueError."""
+    match text.strip().lower():
+        case "true" | "1" | "yes" | "on":
+            return True
+        case "false" | "0" | "no" | "off":
+            return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
+def _setting(default: Any, help: str, parse: Any = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "parse": parse})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. `Config.parse({"executor.memory": "4g"})` checks names and values."""
+
+    executor_memory: int = _setting(
+        0,
+        "bytes one executor may use with all its slots; 0 takes a share of the machine",
+        parse_bytes,
+    )
+    executor_local_dir: str = _setting(
+        "", "where executors keep blocks and spill; empty is the system's temporary directory"
+    )
+    executor_heartbeat_interval_s: float = _setting(0.5, "seconds between an executor's heartbeats")
+    executor_heartbeat_timeout_s: float = _setting(
+        10.0, "an executor silent for this many seconds is lost"
+    )
+    scheduler_no_executors_grace_s: float = _setting(
+        60.0, "how long jobs wait for an executor when there is none, before they fail"
+    )
+    scheduler_driver_lease_s: float = _setting(
+        30.0, "a driver silent for this many seconds is gone; its jobs are cancelled"
+    )
+    task_attempts_max: int = _setting(4, "tries of a task before its job fails")
+    task_user_attempts_max: int = _setting(
+        2, "tries of a task that fails in the user's own code: code that is wrong stays wrong"
+    )
+    task_process_deaths_max: int = _setting(
+        3, "slot processes that one task may bring down before it is called poison"
+    )
+    planner_target_partition_bytes: int = _setting(
+        64 * MIB,
+        "shuffled bytes one task should read; small partitions are merged up to this",
+        parse_bytes,
+    )
+    planner_split_bytes: int = _setting(
+        64 * MIB, "bytes of input files one scan task should read, at most", parse_bytes
+    )
+    planner_broadcast_bytes_max: int = _setting(
+        64 * MIB,
+        "a join side up to this size is sent whole to every task of the other side",
+        parse_bytes,
+    )
+    planner_force_exchanges: bool = _setting(
+        False,
+        "no broadcast, no merging of partitions: small data walks the big-data paths",
+        parse_bool,
+    )
+    planner_partitions: int = _setting(
+        0, "hash partitions of every exchange; 0 lets the planner choose from slots and bytes"
+    )
+    fetch_in_flight_bytes_max: int = _setting(
+        32 * MIB,
+        "fetched and not yet read bytes per task; above it a slow task slows its peers, not memory",
+        parse_bytes,
+    )
+    kernel_batch_rows: int = _setting(
+        122_880, "rows per record batch that streams out of the kernel"
+    )
+    submit_timeout_s: float = _setting(
+        30.0, "seconds to wait for a scheduler or executor to answer"
+    )
+
+    @classmethod
+    def parse(cls, conf: Mapping[str, object] | None) -> Config:
+        """A `Config` from user settings; raises `ConfigError` for unknown names and bad values."""
+        fields = {field.name.replace("_", ".", 1): field for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in (conf or {}).items():
+            if name not in fields:
+                hint = ColumnNotFoundError(name, fields).near
+                near = f"; did you mean {' or '.join(map(repr, hint))}?" if hint else ""
+                raise ConfigError(f"unknown setting {name!r}{near}")
+            field = fields[name]
+            values[field.name] = _parse_value(name, field, str(value))
+        return cls(**values)
+
+    def to_conf(self) -> dict[str, str]:
+        """The settings that differ from their defaults, as text; `parse` reads it back."""
+        return {
+            field.name.replace("_", ".", 1): str(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+
+def _parse_value(name: str, field: dataclasses.Field[Any], text: str) -> object:
+    parse: Callable[[str], object] = field.metadata["parse"] or field.default.__class__
+    try:
+        value = parse(text)
+    except ValueError as error:
+        wanted = "a whole number" if parse is int else "a number" if parse is float else ""
+        raise ConfigError(
+            f"setting {name}={text!r}: "
+            + (f"expected {wanted}" if wanted else str(error))
+            + f" ({field.metadata['help']})"
+        ) from None
+    if isinstance(value, int | float) and value < 0:
+        raise ConfigError(f"setting {name}={text!r}: must not be negative")
+    return value

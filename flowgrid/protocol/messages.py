@@ -1,0 +1,404 @@
+"""Every message between driver, scheduler and executor, grouped by its sender.
+
+Messages travel in envelopes: one envelope is one batch, and its `sequence` counts envelopes from 0 on
+each link and direction. ZeroMQ delivers at most once, so a gap in the sequence means that something
+was lost: the receiver then treats the link, and with it the peer's incarnation, as lost, and the peer
+starts anew. Events are past tense, requests are imperative. The same types are the scheduler's events,
+so that a recorded log is a replay file.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from flowgrid.ids import AttemptId, ExecutorId, JobId, StageId
+from flowgrid.protocol.failures import Failure
+from flowgrid.protocol.job_graph import (
+    ExecutorAddress,
+    StageOutputs,
+    StageSpec,
+    StageStatistics,
+)
+
+PROTOCOL_VERSION = 1
+"""Raised with every change of a message: peers that differ refuse each other by name."""
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """What must agree between the processes of a cluster: Python and cloudpickle to the minor
+    version, the protocol, pyarrow's and DuckDB's exactly, because hashes of keys are DuckDB's."""
+
+    protocol: int
+    flowgrid: str
+    python: str
+    pyarrow: str
+    duckdb: str
+
+
+# -- what was written ------------------------------------------------------------------------------
+
+
+class WrittenFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file that a sink attempt wrote, relative to its own staging folder."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+class AttemptReport(msgspec.Struct, frozen=True):
+    """What a succeeded attempt read and wrote.
+
+    `rows_read[i]` belongs to input i of the stage. `rows`, `bytes` and `digests` have one entry per
+    target partition; a digest is the order-insensitive checksum of the rows, so two attempts of one
+    task can be compared. `files` is what a sink wrote.
+    """
+
+    rows_read: tuple[int, ...]
+    rows: tuple[int, ...] = ()
+    bytes: tuple[int, ...] = ()
+    digests: tuple[int, ...] = ()
+    files: tuple[WrittenFile, ...] = ()
+    run_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes_max: int = 0
+
+
+# -- driver to scheduler ---------------------------------------------------------------------------
+
+
+class OpenSession(msgspec.Struct, frozen=True, tag=True):
+    """The first word of a driver. `session` is random, 32 hexadecimal digits, never used twice."""
+
+    session: str
+    name: str
+    versions: Versions
+    conf: dict[str, str] = {}
+
+
+class SubmitJob(msgspec.Struct, frozen=True, tag=True):
+    """A new job with its first stages; `complete` says that no stage will be added.
+
+    The last stage of a complete graph is the job's result. `request` comes back in `JobAccepted`.
+    """
+
+    request: int
+    name: str
+    stages: tuple[StageSpec, ...]
+    complete: bool
+
+
+class AddStages(msgspec.Struct, frozen=True, tag=True):
+    """The job graph grows."""
+
+    job: JobId
+    stages: tuple[StageSpec, ...]
+    complete: bool
+
+
+class CancelJob(msgspec.Struct, frozen=True, tag=True):
+    job: JobId
+    reason: str
+
+
+class ReleaseJob(msgspec.Struct, frozen=True, tag=True):
+    """The driver has read the result (or no longer wants it): its blocks may go."""
+
+    job: JobId
+
+
+class KeepAlive(msgspec.Struct, frozen=True, tag=True):
+    """A driver's heartbeat."""
+
+
+class CloseSession(msgspec.Struct, frozen=True, tag=True):
+    """The driver's last word; its running jobs are cancelled."""
+
+
+class AskStatus(msgspec.Struct, frozen=True, tag=True):
+    """May come without a session, from an observer; answered by `ClusterStatus`."""
+
+
+class ReportFetchFailed(msgspec.Struct, frozen=True, tag=True):
+    """The driver could not read a block of a succeeded job's result: make it again."""
+
+    job: JobId
+    failure: Failure
+
+
+FromDriver: TypeAlias = (
+    OpenSession
+    | SubmitJob
+    | AddStages
+    | CancelJob
+    | ReleaseJob
+    | KeepAlive
+    | CloseSession
+    | AskStatus
+    | ReportFetchFailed
+)
+
+
+# -- scheduler to driver ---------------------------------------------------------------------------
+
+
+class SessionOpened(msgspec.Struct, frozen=True, tag=True):
+    """`slots` and `executors` count what is registered now."""
+
+    epoch: int
+    executors: int
+    slots: int
+
+
+class SessionRefused(msgspec.Struct, frozen=True, tag=True):
+    reason: str
+
+
+class ClusterChanged(msgspec.Struct, frozen=True, tag=True):
+    executors: int
+    slots: int
+
+
+class JobAccepted(msgspec.Struct, frozen=True, tag=True):
+    request: int
+    job: JobId
+
+
+class StageSucceeded(msgspec.Struct, frozen=True, tag=True):
+    """A stage of a growing job graph has all its blocks; sent again if it had to be recomputed."""
+
+    stage: StageId
+    statistics: StageStatistics
+
+
+class StageProgressed(msgspec.Struct, frozen=True, tag=True):
+    """For people who watch; at most a few per second and stage."""
+
+    stage: StageId
+    label: str
+    tasks: int
+    running: int
+    succeeded: int
+
+
+class JobSucceeded(msgspec.Struct, frozen=True, tag=True):
+    """`outputs` says where the result blocks are; `files` what sinks wrote, by (attempt, file)."""
+
+    job: JobId
+    outputs: StageOutputs
+    statistics: StageStatistics
+    files: tuple[tuple[AttemptId, WrittenFile], ...] = ()
+
+
+class JobFailed(msgspec.Struct, frozen=True, tag=True):
+    """`where` is the stage and task that failed, as text for people."""
+
+    job: JobId
+    failure: Failure
+    where: str = ""
+
+
+class ExecutorStatus(msgspec.Struct, frozen=True):
+    executor: ExecutorId
+    host: str
+    slots: int
+    running: int
+    heartbeat_age_s: float
+    blocks_bytes: int
+
+
+class StageStatus(msgspec.Struct, frozen=True):
+    stage: StageId
+    label: str
+    state: str
+    tasks: int
+    running: int
+    succeeded: int
+    attempts: int
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    job: JobId
+    name: str
+    session: str
+    state: str
+    age_s: float
+    stages: tuple[StageStatus, ...]
+
+
+class ClusterStatus(msgspec.Struct, frozen=True, tag=True):
+    epoch: int
+    versions: Versions
+    executors: tuple[ExecutorStatus, ...]
+    jobs: tuple[JobStatus, ...]
+
+
+ToDriver: TypeAlias = (
+    SessionOpened
+    | SessionRefused
+    | ClusterChanged
+    | JobAccepted
+    | StageSucceeded
+    | StageProgressed
+    | JobSucceeded
+    | JobFailed
+    | ClusterStatus
+)
+
+
+# -- executor to scheduler -------------------------------------------------------------------------
+
+
+class RegisterExecutor(msgspec.Struct, frozen=True, tag=True):
+    """The first word of an executor incarnation."""
+
+    address: ExecutorAddress
+    slots: int
+    memory_bytes: int
+    versions: Versions
+
+
+class AttemptStarted(msgspec.Struct, frozen=True, tag=True):
+    """A slot has begun; until then the attempt waits in the executor's backlog."""
+
+    attempt: AttemptId
+
+
+class AttemptSucceeded(msgspec.Struct, frozen=True, tag=True):
+    attempt: AttemptId
+    report: AttemptReport
+
+
+class AttemptFailed(msgspec.Struct, frozen=True, tag=True):
+    attempt: AttemptId
+    failure: Failure
+
+
+class AttemptCancelled(msgspec.Struct, frozen=True, tag=True):
+    """The slot of a cancelled attempt is free again; never a failure of the task."""
+
+    attempt: AttemptId
+
+
+class ExecutorLeft(msgspec.Struct, frozen=True, tag=True):
+    """An executor that ends in good order says so."""
+
+    reason: str
+
+
+FromExecutor: TypeAlias = (
+    RegisterExecutor
+    | AttemptStarted
+    | AttemptSucceeded
+    | AttemptFailed
+    | AttemptCancelled
+    | ExecutorLeft
+)
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag=True):
+    """On a socket of its own. `sent` is the number of envelopes sent on the control link, so that a
+    lost last word is noticed; `received` the same for the other direction."""
+
+    executor: ExecutorId
+    sent: int
+    received: int
+    blocks_bytes: int = 0
+
+
+# -- scheduler to executor -------------------------------------------------------------------------
+
+
+class ExecutorRegistered(msgspec.Struct, frozen=True, tag=True):
+    epoch: int
+
+
+class Fence(msgspec.Struct, frozen=True, tag=True):
+    """You are not (or no longer) one of us: stop all work, drop all blocks, register anew if at all."""
+
+    reason: str
+    final: bool = False
+
+
+class DescribeStage(msgspec.Struct, frozen=True, tag=True):
+    """Sent once per executor, before the first launch of the stage there."""
+
+    stage: StageId
+    spec: StageSpec
+
+
+class LocateInputs(msgspec.Struct, frozen=True, tag=True):
+    """What attempts launched from now on read: one entry per `StageSpec.inputs`."""
+
+    stage: StageId
+    inputs: tuple[StageOutputs, ...]
+
+
+class LaunchAttempts(msgspec.Struct, frozen=True, tag=True):
+    attempts: tuple[AttemptId, ...]
+
+
+class CancelAttempts(msgspec.Struct, frozen=True, tag=True):
+    attempts: tuple[AttemptId, ...]
+
+
+class DropAttempts(msgspec.Struct, frozen=True, tag=True):
+    """Delete what these attempts wrote: they lost, or nobody will read them any more."""
+
+    attempts: tuple[AttemptId, ...]
+
+
+class DropJob(msgspec.Struct, frozen=True, tag=True):
+    """Cancel what runs of a job and delete all its blocks and descriptors."""
+
+    job: JobId
+
+
+class StopExecutor(msgspec.Struct, frozen=True, tag=True):
+    """End in good order."""
+
+
+ToExecutor: TypeAlias = (
+    ExecutorRegistered
+    | Fence
+    | DescribeStage
+    | LocateInputs
+    | LaunchAttempts
+    | CancelAttempts
+    | DropAttempts
+    | DropJob
+    | StopExecutor
+)
+
+
+# -- envelopes -------------------------------------------------------------------------------------
+
+
+class DriverEnvelope(msgspec.Struct, frozen=True, array_like=True):
+    session: str
+    sequence: int
+    messages: tuple[FromDriver, ...]
+
+
+class ExecutorEnvelope(msgspec.Struct, frozen=True, array_like=True):
+    executor: ExecutorId
+    sequence: int
+    messages: tuple[FromExecutor, ...]
+
+
+class ToDriverEnvelope(msgspec.Struct, frozen=True, array_like=True):
+    epoch: int
+    sequence: int
+    messages: tuple[ToDriver, ...]
+
+
+class ToExecutorEnvelope(msgspec.Struct, frozen=True, array_like=True):
+    epoch: int
+    executor: ExecutorId
+    sequence: int
+    messages: tuple[ToExecutor, ...]
+
+
+FromPeer: TypeAlias = DriverEnvelope | ExecutorEnvelope
