@@ -312,7 +312,10 @@ class Heartbeat(msgspec.Struct, frozen=True, tag=True):
 
 
 class ExecutorRegistered(msgspec.Struct, frozen=True, tag=True):
+    """`heartbeat_address` is where heartbeats go, and where signs of life come back from."""
+
     epoch: int
+    heartbeat_address: str
 
 
 class Fence(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,375 @@
+"""What an executor decides, as a function of what happened.
+
+Every change of state happens below `handle`. This module does not know about sockets, processes, files or
+clocks: `server.py` turns frames into events and actions into deeds. Unknown and stale messages are legal
+and change nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import signal
+from collections import deque
+from typing import assert_never
+
+from flowgrid.ids import AttemptId, JobId, StageId
+from flowgrid.protocol.failures import Failure, FailureKind
+from flowgrid.protocol.job_graph import StageOutputs, StageSpec
+from flowgrid.protocol.messages import (
+    AttemptCancelled,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CancelAttempts,
+    DescribeStage,
+    DropAttempts,
+    DropJob,
+    ExecutorLeft,
+    ExecutorRegistered,
+    Fence,
+    LaunchAttempts,
+    LocateInputs,
+    StopExecutor,
+)
+from flowgrid_executor.events import (
+    Action,
+    ClearSpill,
+    DropAllBlocks,
+    DropBlocks,
+    DropJobBlocks,
+    Event,
+    Exit,
+    KeepBlocks,
+    LinkBroken,
+    Rejoin,
+    RunInSlot,
+    SchedulerHeard,
+    Send,
+    SendHeartbeats,
+    SlotAnswered,
+    SlotHungUp,
+    StartTemplate,
+    StopRequested,
+    TemplateDied,
+    Tick,
+)
+from flowgrid_executor.slot_protocol import (
+    AttemptDone,
+    ForkSlot,
+    KillSlot,
+    RunAttempt,
+    SlotDied,
+    SlotForked,
+)
+
+FORK_PAUSE_S = 1.0
+"""A slot that dies without an attempt, or cannot be forked, is forked again after a pause: the machine is
+short of something, and trying at once would only make it worse."""
+
+TEMPLATE_DEATHS_MAX = 3
+"""A template that dies this often without forking one slot will never fork one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExecutorSetup:
+    """What an executor knows about itself from its start on."""
+
+    slot_count: int
+    threads_per_slot: int
+    memory_bytes: int
+    directory: str
+    host: str
+    settings: dict[str, str]
+    keys_directory: str
+    lease_s: float
+
+    def spill_directory(self, slot: int) -> str:
+        return f"{self.directory}/spill-{slot}"
+
+
+class SlotState(enum.Enum):
+    """A slot's life: forking → idle ⇄ running; running → dying when cancelled; dead → forking again.
+
+    Resting is the pause before the fork of a slot that died idle.
+    """
+
+    FORKING = enum.auto()
+    IDLE = enum.auto()
+    RUNNING = enum.auto()
+    DYING = enum.auto()
+    RESTING = enum.auto()
+
+
+@dataclasses.dataclass(slots=True)
+class _Slot:
+    number: int
+    state: SlotState = SlotState.FORKING
+    attempt: AttemptId | None = None
+    hung_up: bool = False
+    rests_until: float = 0.0
+
+
+@dataclasses.dataclass(slots=True)
+class _Stage:
+    spec: StageSpec
+    inputs: tuple[StageOutputs, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An attempt in the backlog, with the inputs that were located when it was launched."""
+
+    attempt: AttemptId
+    spec: StageSpec
+    inputs: tuple[StageOutputs, ...]
+
+
+class ExecutorCore:
+    """Slots, the backlog in front of them, and what the scheduler has said so far."""
+
+    def __init__(self, setup: ExecutorSetup, now: float) -> None:
+        self._setup = setup
+        self._slots = [_Slot(number) for number in range(setup.slot_count)]
+        self._stages: dict[StageId, _Stage] = {}
+        self._backlog: deque[_Waiting] = deque()
+        self._dropping: set[JobId] = set()
+        self._fenced: str | None = None
+        self._heard_at = now
+        self._template_deaths = 0
+
+    def start(self) -> list[Action]:
+        """What to ask for before anything has happened."""
+        return [ForkSlot(slot.number) for slot in self._slots]
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        match event:
+            case SlotForked():
+                return self._slot_forked(event.slot)
+            case SlotAnswered():
+                return self._slot_answered(event)
+            case SlotHungUp():
+                self._slots[event.slot].hung_up = True
+                return [KillSlot(event.slot)]
+            case SlotDied():
+                return self._slot_died(event, now)
+            case TemplateDied():
+                return self._template_died(event.exit_code, now)
+            case Tick():
+                return self._tick(now)
+            case LinkBroken():
+                return self._fence(event.reason, now)
+            case StopRequested() | StopExecutor():
+                reason = event.reason if isinstance(event, StopRequested) else "asked to stop"
+                return [Send(ExecutorLeft(reason)), Exit(reason)]
+        self._heard_at = now
+        if self._fenced is not None:
+            return []  # the last words of a link that is given up
+        match event:
+            case SchedulerHeard():
+                return []
+            case ExecutorRegistered():
+                return [SendHeartbeats(event.heartbeat_address)]
+            case Fence():
+                return [Exit(event.reason, True)] if event.final else self._fence(event.reason, now)
+            case DescribeStage():
+                self._stages[event.stage] = _Stage(event.spec)
+                return []
+            case LocateInputs():
+                if event.stage in self._stages:
+                    self._stages[event.stage].inputs = event.inputs
+                return []
+            case LaunchAttempts():
+                return self._launch(event.attempts)
+            case CancelAttempts():
+                return [a for attempt in event.attempts for a in self._cancel(attempt)]
+            case DropAttempts():
+                return [a for attempt in event.attempts for a in self._drop(attempt)]
+            case DropJob():
+                return self._drop_job(event.job)
+            case _:
+                assert_never(event)
+
+    # -- attempts ----------------------------------------------------------------------------------
+
+    def _launch(self, attempts: tuple[AttemptId, ...]) -> list[Action]:
+        actions: list[Action] = []
+        known = {waiting.attempt for waiting in self._backlog}
+        known |= {slot.attempt for slot in self._slots if slot.attempt is not None}
+        for attempt in attempts:
+            stage = self._stages.get(attempt.stage_id)
+            if stage is None:
+                message = f"{attempt} was launched before {attempt.stage_id} was described"
+                failure = Failure(FailureKind.INTERNAL, message)
+                actions.append(Send(AttemptFailed(attempt, failure)))
+            elif attempt not in known:
+                self._backlog.append(_Waiting(attempt, stage.spec, stage.inputs))
+        return actions + self._fill_slots()
+
+    def _fill_slots(self) -> list[Action]:
+        actions: list[Action] = []
+        for slot in self._slots:
+            if slot.state is SlotState.IDLE and self._backlog:
+                waiting = self._backlog.popleft()
+                slot.state, slot.attempt = SlotState.RUNNING, waiting.attempt
+                actions.append(RunInSlot(slot.number, self._request(slot, waiting)))
+                actions.append(Send(AttemptStarted(waiting.attempt)))
+        return actions
+
+    def _request(self, slot: _Slot, waiting: _Waiting) -> RunAttempt:
+        spec, partition = waiting.spec, waiting.attempt.partition
+        return RunAttempt(
+            attempt=waiting.attempt,
+            payload=spec.payload,
+            task=spec.tasks[partition] if spec.tasks else b"",
+            inputs=waiting.inputs,
+            slices=tuple(i.slices[partition] if i.slices else None for i in spec.inputs),
+            target_count=spec.target_count,
+            directory=self._setup.directory,
+            spill_directory=self._setup.spill_directory(slot.number),
+            memory_bytes=self._setup.memory_bytes // self._setup.slot_count,
+            threads=self._setup.threads_per_slot,
+            host=self._setup.host,
+            settings=self._setup.settings,
+            keys_directory=self._setup.keys_directory,
+        )
+
+    def _cancel(self, attempt: AttemptId) -> list[Action]:
+        """Out of the backlog at once; out of a slot when the slot is dead."""
+        for slot in self._slots:
+            if slot.attempt == attempt:
+                if slot.state is SlotState.DYING:
+                    return []
+                slot.state = SlotState.DYING
+                return [KillSlot(slot.number)]
+        for waiting in self._backlog:
+            if waiting.attempt == attempt:
+                self._backlog.remove(waiting)
+                return [Send(AttemptCancelled(attempt))]
+        return []
+
+    def _drop(self, attempt: AttemptId) -> list[Action]:
+        # What runs is cancelled; its files are deleted when its slot is dead and cannot write more.
+        return self._cancel(attempt) or self._unless_running(attempt, DropBlocks(attempt))
+
+    def _unless_running(self, attempt: AttemptId, action: Action) -> list[Action]:
+        return [] if any(slot.attempt == attempt for slot in self._slots) else [action]
+
+    def _drop_job(self, job: JobId) -> list[Action]:
+        self._stages = {s: stage for s, stage in self._stages.items() if s.job != job.number}
+        doomed = [w.attempt for w in self._backlog if w.attempt.job == job.number]
+        doomed += [s.attempt for s in self._slots if s.attempt and s.attempt.job == job.number]
+        actions = [action for attempt in doomed for action in self._cancel(attempt)]
+        self._dropping.add(job)
+        return actions + self._drop_idle_jobs()
+
+    def _drop_idle_jobs(self) -> list[Action]:
+        """Delete the dropped jobs that no slot can write for any more."""
+        busy = {slot.attempt.job for slot in self._slots if slot.attempt is not None}
+        idle = sorted(job for job in self._dropping if job.number not in busy)
+        self._dropping.difference_update(idle)
+        return [DropJobBlocks(job) for job in idle]
+
+    # -- slots -------------------------------------------------------------------------------------
+
+    def _slot_forked(self, number: int) -> list[Action]:
+        self._template_deaths = 0
+        self._slots[number].state = SlotState.IDLE
+        return self._fill_slots()
+
+    def _slot_answered(self, event: SlotAnswered) -> list[Action]:
+        slot, answer = self._slots[event.slot], event.answer
+        if slot.state is not SlotState.RUNNING or slot.attempt != answer.attempt:
+            return []  # it was cancelled in the meantime, and its slot is dying
+        slot.state, slot.attempt = SlotState.IDLE, None
+        actions: list[Action]
+        if isinstance(answer, AttemptDone):
+            succeeded = AttemptSucceeded(answer.attempt, answer.report)
+            actions = [KeepBlocks(answer.attempt), Send(succeeded)]
+        else:
+            failed = AttemptFailed(answer.attempt, answer.failure)
+            actions = [DropBlocks(answer.attempt), Send(failed)]
+        return actions + self._fill_slots()
+
+    def _slot_died(self, event: SlotDied, now: float) -> list[Action]:
+        slot = self._slots[event.slot]
+        how = "closed its connection" if slot.hung_up else describe_exit(event.exit_code)
+        idle = slot.attempt is None
+        actions = self._bury(slot, how)
+        if idle:
+            slot.state, slot.rests_until = SlotState.RESTING, now + FORK_PAUSE_S
+        else:
+            actions.append(ForkSlot(slot.number))
+        return actions + self._after_deaths(now)
+
+    def _bury(self, slot: _Slot, how: str) -> list[Action]:
+        """Settle what a dead slot was running; it is to be forked again."""
+        actions: list[Action] = [ClearSpill(slot.number)]
+        attempt, cancelled = slot.attempt, slot.state is SlotState.DYING
+        slot.state, slot.attempt, slot.hung_up = SlotState.FORKING, None, False
+        if attempt is not None:
+            actions.append(DropBlocks(attempt))
+            if self._fenced is None:
+                failure = Failure(FailureKind.PROCESS_DIED, f"the slot running {attempt} {how}")
+                word = AttemptCancelled(attempt) if cancelled else AttemptFailed(attempt, failure)
+                actions.append(Send(word))
+        return actions
+
+    def _template_died(self, exit_code: int, now: float) -> list[Action]:
+        how = f"died with its template, which {describe_exit(exit_code)}"
+        actions = [action for slot in self._slots for action in self._bury(slot, how)]
+        self._template_deaths += 1
+        if self._template_deaths >= TEMPLATE_DEATHS_MAX:
+            reason = f"no slot can be forked: the template {describe_exit(exit_code)}"
+            return [*actions, Send(ExecutorLeft(reason)), Exit(reason, True)]
+        return [*actions, StartTemplate(), *self.start(), *self._after_deaths(now)]
+
+    # -- being one of the cluster ------------------------------------------------------------------
+
+    def _fence(self, reason: str, now: float) -> list[Action]:
+        """Stop all work, forget everything, and come back as somebody else."""
+        if self._fenced is not None:
+            return []
+        self._fenced = reason
+        self._stages.clear()
+        self._backlog.clear()
+        self._dropping.clear()
+        kills: list[Action] = []
+        for slot in self._slots:
+            if slot.state is SlotState.RUNNING:
+                slot.state = SlotState.DYING
+                kills.append(KillSlot(slot.number))
+        return kills + self._after_deaths(now)
+
+    def _after_deaths(self, now: float) -> list[Action]:
+        """What had to wait until a slot could write no more."""
+        if self._fenced is None:
+            return self._drop_idle_jobs()
+        if any(slot.attempt is not None for slot in self._slots):
+            return []
+        reason, self._fenced, self._heard_at = self._fenced, None, now
+        return [DropAllBlocks(), Rejoin(reason)]
+
+    def _tick(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for slot in self._slots:
+            if slot.state is SlotState.RESTING and now >= slot.rests_until:
+                slot.state = SlotState.FORKING
+                actions.append(ForkSlot(slot.number))
+        if now - self._heard_at > self._setup.lease_s:
+            actions += self._fence(
+                f"nothing heard from the scheduler for {self._setup.lease_s:g} s", now
+            )
+        return actions
+
+
+def describe_exit(exit_code: int) -> str:
+    """How a process ended, as the rest of a sentence; negative codes are signals."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    if exit_code == -signal.SIGKILL:
+        return "was killed by SIGKILL, perhaps for memory"
+    try:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-exit_code}"

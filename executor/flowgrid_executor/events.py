@@ -1,0 +1,154 @@
+"""Everything that can happen to an executor, and everything it can ask for.
+
+What comes from the scheduler and from the template is an event as it is; what goes to the template is an
+action as it is. Events are past tense or requests of the scheduler; actions are imperative.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from flowgrid.ids import AttemptId, JobId
+from flowgrid.protocol.messages import FromExecutor, ToExecutor
+from flowgrid_executor.slot_protocol import (
+    ForkSlot,
+    FromSlot,
+    KillSlot,
+    RunAttempt,
+    SlotDied,
+    SlotForked,
+)
+
+# -- events ----------------------------------------------------------------------------------------
+
+
+class SlotAnswered(msgspec.Struct, frozen=True):
+    slot: int
+    answer: FromSlot
+
+
+class SlotHungUp(msgspec.Struct, frozen=True):
+    """The slot's socket is closed; mostly its death follows, but user code can close anything."""
+
+    slot: int
+
+
+class TemplateDied(msgspec.Struct, frozen=True):
+    """The template is gone, and the kernel of the system killed its slots with it."""
+
+    exit_code: int
+
+
+class SchedulerHeard(msgspec.Struct, frozen=True):
+    """A sign of life without content."""
+
+
+class LinkBroken(msgspec.Struct, frozen=True):
+    """Something was lost between scheduler and executor: a gap in the sequence, a full outbox."""
+
+    reason: str
+
+
+class StopRequested(msgspec.Struct, frozen=True):
+    """A signal, or the owner is gone."""
+
+    reason: str
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time has passed."""
+
+
+Event: TypeAlias = (
+    ToExecutor
+    | SlotForked
+    | SlotAnswered
+    | SlotHungUp
+    | SlotDied
+    | TemplateDied
+    | SchedulerHeard
+    | LinkBroken
+    | StopRequested
+    | Tick
+)
+
+# -- actions ---------------------------------------------------------------------------------------
+
+
+class Send(msgspec.Struct, frozen=True):
+    """To the scheduler, on the control link; one turn's messages share an envelope."""
+
+    message: FromExecutor
+
+
+class StartTemplate(msgspec.Struct, frozen=True):
+    pass
+
+
+class RunInSlot(msgspec.Struct, frozen=True):
+    slot: int
+    request: RunAttempt
+
+
+class KeepBlocks(msgspec.Struct, frozen=True):
+    """The attempt succeeded: its block file counts as held."""
+
+    attempt: AttemptId
+
+
+class DropBlocks(msgspec.Struct, frozen=True):
+    """Delete what the attempt wrote, complete or not."""
+
+    attempt: AttemptId
+
+
+class DropJobBlocks(msgspec.Struct, frozen=True):
+    job: JobId
+
+
+class DropAllBlocks(msgspec.Struct, frozen=True):
+    pass
+
+
+class ClearSpill(msgspec.Struct, frozen=True):
+    """The slot's process is gone; so is the use of what it spilled."""
+
+    slot: int
+
+
+class Rejoin(msgspec.Struct, frozen=True):
+    """Register as a new incarnation, over new sockets."""
+
+    reason: str
+
+
+class SendHeartbeats(msgspec.Struct, frozen=True):
+    """From now on, to this address."""
+
+    address: str
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """`refused` tells a scheduler that does not want us from an end in good order."""
+
+    reason: str
+    refused: bool = False
+
+
+Action: TypeAlias = (
+    Send
+    | StartTemplate
+    | ForkSlot
+    | KillSlot
+    | RunInSlot
+    | KeepBlocks
+    | DropBlocks
+    | DropJobBlocks
+    | DropAllBlocks
+    | ClearSpill
+    | Rejoin
+    | SendHeartbeats
+    | Exit
+)
