@@ -1,0 +1,78 @@
+"""How things are measured: in one run, in turn, by medians, with the machine's facts beside them.
+
+Absolute figures drift by tens of per cent between runs on a shared machine. So contestants take turns
+within one run, repetition by repetition, and what is reported is the ratio of their medians.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+Measure = Callable[[], float]
+
+
+def interleaved(measures: Mapping[str, Measure], repeat: int) -> dict[str, list[float]]:
+    """Seconds per name, `repeat` of each. Every round runs each once, starting with another one."""
+    names = list(measures)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for round_number in range(repeat):
+        first = round_number % len(names)
+        for name in names[first:] + names[:first]:
+            seconds[name].append(measures[name]())
+    return seconds
+
+
+def median(seconds: list[float]) -> float:
+    return statistics.median(seconds)
+
+
+def core_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def machine_facts() -> dict[str, Any]:
+    """What a reader must know to judge a figure."""
+    return {
+        "processor": _processor(),
+        "cores": core_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "versions": {
+            name: metadata.version(name) for name in ("flowgrid-engine", "duckdb", "pyarrow")
+        },
+    }
+
+
+def write_json(path: Path, benchmark: str, settings: dict[str, Any], runs: list[Any]) -> None:
+    """One JSON line for the machine and the settings, then one per measurement; appends."""
+    head = {"benchmark": benchmark, "machine": machine_facts(), "settings": settings}
+    with path.open("a", encoding="utf-8") as file:
+        for line in (head, *runs):
+            file.write(json.dumps(line) + "\n")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str:
+    """The commit that was measured; "+" says that the checkout had changes, "" that there is none."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
