@@ -1,8 +1,8 @@
 """What an executor decides, as a function of what happened.
 
-Every change of state happens below `handle`. This module does not know about sockets, processes, files or
-clocks: `server.py` turns frames into events and actions into deeds. Unknown and stale messages are legal
-and change nothing.
+Every change of state happens below `handle`. This module does not know about sockets, processes, files
+or clocks: `server.py` turns frames into events and actions into deeds. Unknown and stale messages are
+legal and change nothing.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ from flowgrid_executor.slot_protocol import (
 )
 
 FORK_PAUSE_S = 1.0
-"""A slot that dies without an attempt, or cannot be forked, is forked again after a pause: the machine is
-short of something, and trying at once would only make it worse."""
+"""A slot that dies without an attempt, or cannot be forked, is forked again after a pause: the machine
+is short of something, and trying at once would only make it worse."""
 
 TEMPLATE_DEATHS_MAX = 3
 """A template that dies this often without forking one slot will never fork one."""

@@ -1,0 +1,155 @@
+"""One child process per slot, seen from the supervisor: fork, feed, watch, kill.
+
+Nothing in here waits for a slot: what it has to say is collected by `events`, what it does not take at
+once is kept until it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import subprocess
+from typing import TypeAlias
+
+import msgspec
+
+from flowgrid_executor.events import SlotAnswered, SlotHungUp, TemplateDied
+from flowgrid_executor.slot_protocol import (
+    Channel,
+    ForkSlot,
+    FromSlot,
+    FromTemplate,
+    KillSlot,
+    RunAttempt,
+    SlotDied,
+    SlotForked,
+)
+from flowgrid_executor.template_process import spawn_template
+
+SlotEvent: TypeAlias = SlotForked | SlotAnswered | SlotHungUp | SlotDied | TemplateDied
+
+_MESSAGE_BYTES_MAX = 4096
+_END_S = 5.0
+
+_decoder: msgspec.msgpack.Decoder[FromTemplate] = msgspec.msgpack.Decoder(FromTemplate)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Slots:
+    """The template and a channel to each slot; `fileno` is readable when `events` has something."""
+
+    def __init__(
+        self, runner: str, template: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+    ) -> None:
+        """`template` is one that was spawned before, to save time."""
+        self._runner = runner
+        self._selector = selectors.EpollSelector()
+        self._channels: dict[int, Channel[FromSlot]] = {}
+        self._adopt(template or spawn_template(runner))
+
+    def fileno(self) -> int:
+        return self._selector.fileno()
+
+    def start_template(self) -> None:
+        """Another one, after `TemplateDied`."""
+        self._adopt(spawn_template(self._runner))
+
+    def _adopt(self, template: tuple[subprocess.Popen[bytes], socket.socket]) -> None:
+        self._process, self._control = template
+        self._selector.register(self._control, selectors.EVENT_READ)
+
+    def fork(self, slot: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            self._channels[slot] = Channel(ours, FromSlot)  # type: ignore[arg-type]
+            self._selector.register(ours, selectors.EVENT_READ, slot)
+            self._tell(ForkSlot(slot), theirs.fileno())
+
+    def kill(self, slot: int) -> None:
+        self._tell(KillSlot(slot))
+
+    def run(self, slot: int, request: RunAttempt) -> None:
+        channel = self._channels[slot]
+        # A slot that is gone is noticed by `events`.
+        with contextlib.suppress(OSError):
+            channel.send(request)
+        self._watch(slot, channel)
+
+    def events(self) -> list[SlotEvent]:
+        """What has happened since the last call."""
+        happened: list[SlotEvent] = []
+        for key, mask in self._selector.select(0):
+            if key.data is None:
+                happened += self._template_events()
+            elif key.data in self._channels and key.fileobj is self._channels[key.data].stream:
+                happened += self._slot_events(key.data, mask)
+        return happened
+
+    def close(self) -> None:
+        """End the template and with it every slot; nothing of them runs when this returns."""
+        self._control.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for slot in list(self._channels):
+            self._forget(slot)
+        self._selector.close()
+
+    def _slot_events(self, slot: int, mask: int) -> list[SlotEvent]:
+        channel = self._channels[slot]
+        if mask & selectors.EVENT_WRITE:
+            with contextlib.suppress(OSError):
+                channel.flush()
+            self._watch(slot, channel)
+        answers, is_open = channel.arrived()
+        happened: list[SlotEvent] = [SlotAnswered(slot, answer) for answer in answers]
+        if not is_open:
+            self._selector.unregister(channel.stream)
+            happened.append(SlotHungUp(slot))
+        return happened
+
+    def _template_events(self) -> list[SlotEvent]:
+        happened: list[SlotEvent] = []
+        while True:
+            try:
+                data = self._control.recv(_MESSAGE_BYTES_MAX, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return happened
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                return [*happened, self._template_died()]
+            message = _decoder.decode(data)
+            if isinstance(message, SlotDied):
+                # It may have answered just before: that counts.
+                answers, _ = self._channels[message.slot].arrived()
+                happened += [SlotAnswered(message.slot, answer) for answer in answers]
+                self._forget(message.slot)
+            happened.append(message)
+
+    def _template_died(self) -> TemplateDied:
+        self._selector.unregister(self._control)
+        self._control.close()
+        for slot in list(self._channels):
+            self._forget(slot)
+        return TemplateDied(self._process.wait())
+
+    def _forget(self, slot: int) -> None:
+        channel = self._channels.pop(slot)
+        with contextlib.suppress(KeyError):  # it hung up before
+            self._selector.unregister(channel.stream)
+        channel.stream.close()
+
+    def _watch(self, slot: int, channel: Channel[FromSlot]) -> None:
+        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)
+        with contextlib.suppress(KeyError):
+            self._selector.modify(channel.stream, mask, slot)
+
+    def _tell(self, message: ForkSlot | KillSlot, *descriptors: int) -> None:
+        # A template that is gone is noticed by `events`.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self._control, [_encoder.encode(message)], descriptors)
