@@ -6,6 +6,9 @@ used by the thread that made it, only. Security is in `flowgrid.transport.securi
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import zmq
 
 from flowgrid.config import MIB
@@ -17,6 +20,24 @@ tasks are the largest control messages."""
 
 _OUTBOX_MESSAGES_MAX = 10_000
 """Messages queued for one slow peer; above it `send` says so (EAGAIN) and the peer counts as lost."""
+
+
+_UNIX_RECONNECT_MS = (2, 32)
+_TCP_RECONNECT_MS = (50, 2_000)
+"""First and longest wait between two tries to connect. In a cluster on one machine all processes start
+at once, so most find the peer's Unix socket missing at first; asking again costs microseconds there."""
+
+
+@contextlib.contextmanager
+def _limited(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> Iterator[zmq.Socket[bytes]]:
+    """A socket with limits, closed again if the block fails: an open one would hold its context."""
+    socket = context.socket(kind)
+    try:
+        _limit(socket)
+        yield socket
+    except BaseException:
+        socket.close(linger=0)
+        raise
 
 
 def _limit(socket: zmq.Socket[bytes]) -> None:
@@ -33,23 +54,22 @@ def bind_router(
     context: zmq.Context[zmq.Socket[bytes]], address: str, keys: Keys | None
 ) -> tuple[zmq.Socket[bytes], str]:
     """A ROUTER and the address it really has. An unreachable peer is an error, not a silent drop."""
-    socket = context.socket(zmq.ROUTER)
-    _limit(socket)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    secure_server(socket, address, keys)
-    socket.bind(address)
-    return socket, socket.getsockopt(zmq.LAST_ENDPOINT).decode()  # type: ignore[union-attr]
+    with _limited(context, zmq.ROUTER) as socket:
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        secure_server(socket, address, keys)
+        socket.bind(address)
+        return socket, str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
 
 
 def connect_dealer(
     context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes, keys: Keys | None
 ) -> zmq.Socket[bytes]:
     """A DEALER whose `identity` must be fresh: one per incarnation, or old messages reach new peers."""
-    socket = context.socket(zmq.DEALER)
-    _limit(socket)
-    socket.setsockopt(zmq.ROUTING_ID, identity)
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
-    secure_client(socket, keys)
-    socket.connect(address)
-    return socket
+    first_ms, longest_ms = _UNIX_RECONNECT_MS if address.startswith("ipc:") else _TCP_RECONNECT_MS
+    with _limited(context, zmq.DEALER) as socket:
+        socket.setsockopt(zmq.ROUTING_ID, identity)
+        socket.setsockopt(zmq.RECONNECT_IVL, first_ms)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, longest_ms)
+        secure_client(socket, keys)
+        socket.connect(address)
+        return socket
