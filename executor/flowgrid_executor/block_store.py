@@ -13,6 +13,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from flowgrid.errors import ConfigError
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.blocks import file_name
 
@@ -23,8 +24,16 @@ class BlockStore:
     """Owns `directory`: made here, for this user only, and removed with everything in it by `close`."""
 
     def __init__(self, directory: Path) -> None:
+        """Raises `ConfigError` for a directory that cannot be made or holds somebody's files."""
         self.directory = directory
-        directory.mkdir(mode=0o700, parents=True)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
+            empty = not any(directory.iterdir())
+        except OSError as error:
+            raise ConfigError(f"blocks cannot be kept in {directory}: {error.strerror}") from None
+        if not empty:
+            raise ConfigError(f"{directory} is not empty; blocks need a directory of their own")
         self._doomed = directory / _DOOMED
         self._doomed.mkdir()
         self._doomed_count = 0

@@ -57,6 +57,7 @@ class Slots:
 
     def _adopt(self, template: tuple[subprocess.Popen[bytes], socket.socket]) -> None:
         self._process, self._control = template
+        self._forked = False
         self._selector.register(self._control, selectors.EVENT_READ)
 
     def fork(self, slot: int) -> None:
@@ -89,7 +90,11 @@ class Slots:
 
     def close(self) -> None:
         """End the template and with it every slot; nothing of them runs when this returns."""
+        if self._control.fileno() == -1:
+            return
         self._control.close()
+        if not self._forked:
+            self._process.kill()  # it may be in the middle of its imports, and has no slot to end
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
@@ -129,6 +134,8 @@ class Slots:
                 answers, _ = self._channels[message.slot].arrived()
                 happened += [SlotAnswered(message.slot, answer) for answer in answers]
                 self._forget(message.slot)
+            else:
+                self._forked = True
             happened.append(message)
 
     def _template_died(self) -> TemplateDied:

@@ -1,0 +1,128 @@
+"""The wire between one executor incarnation and the scheduler: a control link and a heartbeat link.
+
+Envelopes are counted in both directions. What does not fit is either from the past (dropped) or shows
+that something was lost; then the link says so once, and the executor comes back as a new incarnation
+with a new link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import zmq
+
+from flowgrid.ids import ExecutorId
+from flowgrid.protocol.codec import (
+    DecodeError,
+    executor_envelopes,
+    heartbeats,
+    to_executor_envelopes,
+)
+from flowgrid.protocol.messages import (
+    ExecutorEnvelope,
+    Fence,
+    FromExecutor,
+    Heartbeat,
+    ToExecutor,
+    ToExecutorEnvelope,
+)
+from flowgrid.transport.security import Keys
+from flowgrid.transport.sockets import connect_dealer
+from flowgrid_executor.events import LinkBroken, SchedulerHeard
+
+
+class SchedulerLink:
+    """`sockets` are to be polled; `events` has what came over them."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        executor: ExecutorId,
+        keys: Keys | None,
+    ) -> None:
+        self._context = context
+        self._executor = executor
+        self._keys = keys
+        self._control = connect_dealer(context, address, str(executor).encode(), keys)
+        self._heartbeat: zmq.Socket[bytes] | None = None
+        self._epoch: int | None = None
+        self._sent = 0
+        self._received = 0
+        self._broken = False
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        return [self._control] + ([self._heartbeat] if self._heartbeat is not None else [])
+
+    def send_heartbeats_to(self, address: str) -> None:
+        if self._heartbeat is None:
+            identity = str(self._executor).encode()
+            self._heartbeat = connect_dealer(self._context, address, identity, self._keys)
+
+    def close(self) -> None:
+        for socket in self.sockets:
+            socket.close()
+
+    def send(self, messages: Sequence[FromExecutor]) -> list[LinkBroken]:
+        """One envelope with all of them."""
+        envelope = ExecutorEnvelope(self._executor, self._sent, tuple(messages))
+        try:
+            self._control.send(executor_envelopes.encode(envelope), zmq.DONTWAIT)
+        except zmq.Again:
+            return self._break("the scheduler does not take our messages any more")
+        self._sent += 1
+        return []
+
+    def beat(self, blocks_bytes: int) -> None:
+        if self._heartbeat is None:
+            return
+        beat = Heartbeat(self._executor, self._sent, self._received, blocks_bytes)
+        try:
+            self._heartbeat.send(heartbeats.encode(beat), zmq.DONTWAIT)
+        except zmq.Again:
+            return  # nobody takes them; the lease says what that means
+
+    def events(self) -> list[ToExecutor | LinkBroken | SchedulerHeard]:
+        """Everything that has come since the last call."""
+        happened: list[ToExecutor | LinkBroken | SchedulerHeard] = []
+        for frame in _drain(self._control):
+            try:
+                envelope = to_executor_envelopes.decode(frame)
+            except DecodeError:
+                continue  # if it was for us, the next envelope shows the gap
+            if envelope.executor == self._executor:
+                happened += self._open(envelope)
+        if self._heartbeat is not None and any(True for _ in _drain(self._heartbeat)):
+            happened.append(SchedulerHeard())
+        return happened
+
+    def _open(self, envelope: ToExecutorEnvelope) -> Sequence[ToExecutor | LinkBroken]:
+        if self._broken:
+            return []
+        # A scheduler that does not know us counts from 0, and it is right to fence us.
+        if fences := [message for message in envelope.messages if isinstance(message, Fence)]:
+            self._broken = True
+            return fences[:1]
+        if envelope.sequence < self._received:
+            return []
+        if self._epoch not in (None, envelope.epoch):
+            return self._break("another scheduler answers at this address")
+        if envelope.sequence > self._received:
+            return self._break(f"envelope {self._received} from the scheduler was lost")
+        self._epoch = envelope.epoch
+        self._received += 1
+        return envelope.messages
+
+    def _break(self, reason: str) -> list[LinkBroken]:
+        self._broken = True
+        return [LinkBroken(reason)]
+
+
+def _drain(socket: zmq.Socket[bytes]) -> list[bytes]:
+    frames = []
+    while True:
+        try:
+            frames.append(socket.recv_multipart(zmq.DONTWAIT)[-1])
+        except zmq.Again:
+            return frames

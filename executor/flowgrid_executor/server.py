@@ -1,0 +1,263 @@
+"""The supervisor: sockets, a clock and child processes around an `ExecutorCore`.
+
+It turns what arrives into events and actions into deeds, and never waits for anything but the next
+event: no user code and no kernel runs here, so its heartbeats tell whether the executor is alive and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import assert_never
+
+import zmq
+
+from flowgrid.config import Config
+from flowgrid.ids import ExecutorId
+from flowgrid.protocol.job_graph import ExecutorAddress
+from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from flowgrid.protocol.versions import local_versions
+from flowgrid.transport.block_server import BlockServer
+from flowgrid.transport.host import host_identity
+from flowgrid.transport.security import Keys, admission
+from flowgrid_executor.block_store import BlockStore
+from flowgrid_executor.core import ExecutorCore, ExecutorSetup
+from flowgrid_executor.events import (
+    Action,
+    ClearSpill,
+    DropAllBlocks,
+    DropBlocks,
+    DropJobBlocks,
+    Event,
+    Exit,
+    KeepBlocks,
+    Rejoin,
+    RunInSlot,
+    Send,
+    SendHeartbeats,
+    StartTemplate,
+    StopRequested,
+    Tick,
+)
+from flowgrid_executor.scheduler_link import SchedulerLink
+from flowgrid_executor.slot_protocol import ForkSlot, KillSlot
+from flowgrid_executor.slots import Slots
+
+LEASE_SHARE = 0.8
+"""Of the time after which the scheduler gives a silent executor's work away: an executor that is cut
+off has stopped working before others begin."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    scheduler: str
+    name: str
+    slot_count: int
+    threads_per_slot: int
+    directory: Path
+    memory_bytes: int
+    bind: str
+    keys_directory: str
+    owner_fd: int | None
+    ready_fd: int | None
+    config: Config
+
+    def setup(self) -> ExecutorSetup:
+        return ExecutorSetup(
+            slot_count=self.slot_count,
+            threads_per_slot=self.threads_per_slot,
+            memory_bytes=self.memory_bytes,
+            directory=str(self.directory),
+            host=host_identity(),
+            settings=self.config.to_conf(),
+            keys_directory=self.keys_directory,
+            lease_s=self.config.executor_heartbeat_timeout_s * LEASE_SHARE,
+        )
+
+
+def run_executor(options: Options, slots: Slots) -> int:
+    """Be an executor until told to end; the exit code. Raises `ConfigError`."""
+    keys = Keys(Path(options.keys_directory), "executor") if options.keys_directory else None
+    with (
+        zmq.Context() as context,
+        contextlib.closing(BlockStore(options.directory)) as store,
+        admission(context, keys),
+        contextlib.closing(
+            BlockServer(context, options.bind, options.directory, keys)
+        ) as block_server,
+        _signals(options.owner_fd is not None) as signals,
+    ):
+        server = ExecutorServer(options, slots, store, block_server.address, context, keys)
+        try:
+            return server.run(signals)
+        finally:
+            server.close()
+            slots.close()  # before the directory goes: nobody may write there any more
+
+
+class ExecutorServer:
+    """Holds the core and everything that its actions need."""
+
+    def __init__(
+        self,
+        options: Options,
+        slots: Slots,
+        store: BlockStore,
+        data_address: str,
+        context: zmq.Context[zmq.Socket[bytes]],
+        keys: Keys | None,
+    ) -> None:
+        self._options = options
+        self._setup = options.setup()
+        self._ready_fd = options.ready_fd
+        self._slots = slots
+        self._store = store
+        self._data_address = data_address
+        self._context = context
+        self._keys = keys
+        self._core = ExecutorCore(self._setup, time.monotonic())
+        self._outbox: list[FromExecutor] = []
+        self._exit: Exit | None = None
+        self._join()
+
+    def close(self) -> None:
+        self._link.close()
+
+    def run(self, signals: socket.socket) -> int:
+        for action in self._core.start():
+            self._perform(action)
+        interval_s = self._options.config.executor_heartbeat_interval_s
+        beat_at = time.monotonic()
+        while self._exit is None:
+            arrived = self._wait(signals, max(beat_at - time.monotonic(), 0.0))
+            happened: list[Event] = [*self._link.events()]
+            if self._slots.fileno() in arrived:
+                happened += self._slots.events()
+            if signals.fileno() in arrived:
+                happened.append(StopRequested(signal.Signals(signals.recv(1)[0]).name))
+            if self._options.owner_fd in arrived:
+                happened.append(StopRequested("its owner is gone"))
+            now = time.monotonic()
+            if now >= beat_at:
+                beat_at = now + interval_s
+                self._link.beat(self._store.bytes_held)
+                happened.append(Tick())
+            self._settle(happened, now)
+        if self._exit.refused:
+            self._say(self._exit.reason)
+        return 1 if self._exit.refused else 0
+
+    def _wait(self, signals: socket.socket, timeout_s: float) -> set[object]:
+        poller = zmq.Poller()
+        for readable in (self._slots, signals, *self._link.sockets):
+            poller.register(readable, zmq.POLLIN)
+        if self._options.owner_fd is not None:
+            poller.register(self._options.owner_fd, zmq.POLLIN)
+        return {readable for readable, _ in poller.poll(math.ceil(timeout_s * 1000))}
+
+    def _settle(self, happened: list[Event], now: float) -> None:
+        """Decide and act; all that is to be said goes into one envelope."""
+        while happened:
+            for event in happened:
+                for action in self._core.handle(event, now):
+                    self._perform(action)
+            happened = []
+            if self._outbox:
+                happened += self._link.send(self._outbox)
+                self._outbox.clear()
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Send():
+                self._outbox.append(action.message)
+            case RunInSlot():
+                self._slots.run(action.slot, action.request)
+            case ForkSlot():
+                self._slots.fork(action.slot)
+            case KillSlot():
+                self._slots.kill(action.slot)
+            case StartTemplate():
+                self._slots.start_template()
+            case KeepBlocks():
+                self._store.keep(action.attempt)
+            case DropBlocks():
+                self._store.drop(action.attempt)
+            case DropJobBlocks():
+                self._store.drop_job(action.job)
+            case DropAllBlocks():
+                self._store.drop_all()
+            case ClearSpill():
+                self._store.clear(Path(self._setup.spill_directory(action.slot)))
+            case SendHeartbeats():
+                self._link.send_heartbeats_to(action.address)
+                self._report_ready()
+            case Rejoin():
+                self._say(f"{action.reason}; registering anew")
+                self._link.close()
+                self._join()
+            case Exit():
+                self._exit = action
+            case _:
+                assert_never(action)
+
+    def _join(self) -> None:
+        """A new incarnation, a new link, and the first word on it."""
+        self._executor = ExecutorId(self._options.name, secrets.randbits(64))
+        self._link = SchedulerLink(
+            self._context, self._options.scheduler, self._executor, self._keys
+        )
+        self._outbox = [
+            RegisterExecutor(
+                address=ExecutorAddress(
+                    executor=self._executor,
+                    host=self._setup.host,
+                    directory=self._setup.directory,
+                    data_address=self._data_address,
+                ),
+                slots=self._setup.slot_count,
+                memory_bytes=self._setup.memory_bytes,
+                versions=local_versions(),
+            )
+        ]
+        self._settle([], 0.0)
+
+    def _report_ready(self) -> None:
+        if self._ready_fd is not None:
+            with contextlib.suppress(OSError):  # nobody may be listening any more
+                os.write(self._ready_fd, b"ready\n")
+            os.close(self._ready_fd)
+            self._ready_fd = None
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            print(f"flowgrid executor {self._executor}: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _signals(owned: bool) -> Iterator[socket.socket]:
+    """A socket on which SIGTERM and SIGINT arrive as one byte each.
+
+    An executor with an owner leaves Ctrl-C to it: the terminal sends it to the whole group.
+    """
+    receiver, sender = socket.socketpair()
+    with receiver, sender:
+        sender.setblocking(False)
+        signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if owned else lambda number, frame: None)
+        try:
+            yield receiver
+        finally:
+            signal.set_wakeup_fd(-1)
