@@ -48,9 +48,7 @@ def machine_facts() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "commit": _commit(),
-        "versions": {
-            name: metadata.version(name) for name in ("flowgrid-engine", "duckdb", "pyarrow")
-        },
+        "versions": {name: _version(name) for name in ("flowgrid-engine", "duckdb", "pyarrow")},
     }
 
 
@@ -67,6 +65,14 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _version(distribution: str) -> str:
+    """Of what is installed; "" for what runs from a checkout."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _commit() -> str:
