@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flowgrid_executor.block_store import BlockStore
+
+from flowgrid.errors import ConfigError
+from flowgrid.ids import AttemptId, JobId
+from flowgrid.protocol.blocks import file_name
+
+FIRST, TENTH = AttemptId(1, 0, 0, 1), AttemptId(1, 0, 0, 10)
+
+
+def write(store: BlockStore, attempt: AttemptId, size: int, suffix: str = "") -> Path:
+    path = store.directory / (file_name(attempt) + suffix)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(size))
+    return path
+
+
+def test_the_directory_is_ours_alone_and_goes_with_us(tmp_path: Path) -> None:
+    store = BlockStore(tmp_path / "deep" / "blocks")
+    assert store.directory.stat().st_mode & 0o777 == 0o700
+    write(store, FIRST, 10)
+
+    store.close()
+
+    assert not store.directory.exists()
+
+
+def test_a_directory_with_files_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        BlockStore(tmp_path)
+
+
+def test_bytes_are_counted_by_job_and_given_back(tmp_path: Path) -> None:
+    store = BlockStore(tmp_path / "blocks")
+    other = AttemptId(2, 0, 0, 0)
+    for attempt, size in ((FIRST, 10), (TENTH, 20), (other, 40)):
+        write(store, attempt, size)
+        store.keep(attempt)
+    assert (store.bytes_held, store.job_bytes(JobId(1))) == (70, 30)
+
+    store.drop(FIRST)
+    assert (store.bytes_held, store.job_bytes(JobId(1))) == (60, 20)
+    store.drop_job(JobId(1))
+    assert store.bytes_held == 40
+    store.drop_all()
+    assert store.bytes_held == 0
+    store.close()
+
+
+def test_dropping_an_attempt_takes_its_leftovers_and_nobody_else_s_files(tmp_path: Path) -> None:
+    store = BlockStore(tmp_path / "blocks")
+    gone = [write(store, FIRST, 1), write(store, FIRST, 1, ".tmp")]
+    kept = write(store, TENTH, 1)
+
+    store.drop(FIRST)
+
+    assert not any(path.exists() for path in gone)
+    assert kept.exists()
+    store.close()
+
+
+def test_what_was_never_written_can_be_kept_dropped_and_cleared(tmp_path: Path) -> None:
+    store = BlockStore(tmp_path / "blocks")
+    store.keep(FIRST)
+    store.drop(FIRST)
+    store.drop_job(JobId(1))
+    store.clear(store.directory / "spill-0")
+    assert store.bytes_held == 0
+    store.close()
