@@ -1,0 +1,120 @@
+"""DuckDB as the kernel of a slot: one instance per process, one cursor per step.
+
+A connection with an open result refuses a second query, and temporary views and registered streams
+belong to one cursor; so every step of a fragment gets its own and streams into the next. Closing the
+cursors drops everything that an attempt made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import fsspec
+import pyarrow as pa
+
+from flowgrid.protocol.failures import Failure, FailureKind
+from flowgrid_executor.kernels.kernel import KernelError
+
+_MEMORY_SHARE = 0.75
+"""Of a slot's bytes for DuckDB; the rest is for Python, Arrow batches in flight and user code."""
+
+_KINDS = (
+    ("Out of Memory Error", FailureKind.OUT_OF_MEMORY),
+    ("INTERNAL Error", FailureKind.INTERNAL),
+    ("FATAL Error", FailureKind.INTERNAL),
+)
+
+
+class DuckDbKernel:
+    """The slot's DuckDB instance, made at the first attempt and kept for the next ones."""
+
+    def __init__(self) -> None:
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._readers: list[pa.RecordBatchReader] = []
+        self._seed = 0.0
+
+    def begin(self, threads: int, memory_bytes: int, spill_directory: str, seed: int) -> None:
+        """Settings of the attempt to come. `seed` fixes random() and samples on every cursor."""
+        if self._connection is None:
+            self._connection = _connect()
+        limit = max(int(memory_bytes * _MEMORY_SHARE), 1)
+        self._run(self._connection, f"SET threads = {threads}")
+        self._run(self._connection, f"SET memory_limit = '{limit}B'")
+        self._run(self._connection, f"SET temp_directory = {quote_text(spill_directory)}")
+        self._seed = (seed % 2_000_003) / 1_000_001.5 - 1.0
+
+    def end(self) -> None:
+        """Drop whatever the attempt left: open results, views, registered streams."""
+        for reader in reversed(self._readers):
+            reader.close()
+        for cursor in reversed(self._cursors):
+            cursor.close()
+        self._readers.clear()
+        self._cursors.clear()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        assert self._connection is not None, "begin() comes first"
+        cursor = self._connection.cursor()
+        self._cursors.append(cursor)
+        self._run(cursor, f"SELECT setseed({self._seed!r})")
+        return cursor
+
+    def use_filesystem(self, protocol: str) -> None:
+        """Let DuckDB read URLs of an fsspec file system."""
+        assert self._connection is not None, "begin() comes first"
+        if not self._connection.filesystem_is_registered(protocol):
+            self._connection.register_filesystem(fsspec.filesystem(protocol))
+
+    def stream(self, relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.RecordBatchReader:
+        """Start a query. Its batches come as they are pulled; see `kernel_batches`."""
+        reader = relation.to_arrow_reader(batch_rows)
+        self._readers.append(reader)
+        return reader
+
+    @staticmethod
+    def _run(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+        cursor.execute(sql).fetchall()
+
+
+def kernel_batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The batches of a running query. Raises `KernelError` where Arrow raises OSError."""
+    try:
+        yield from reader
+    except (OSError, pa.ArrowException) as error:
+        raise KernelError(str(error)) from error
+
+
+def kernel_failure(message: str) -> Failure:
+    """DuckDB's words as a typed failure. Streams carry text only, so it is told by its first words."""
+    kind = next((kind for start, kind in _KINDS if message.startswith(start)), None)
+    if kind is None and "No space left on device" in message:
+        kind = FailureKind.DISK_FULL
+    if kind is None and "Input/output error" in message:
+        kind = FailureKind.DISK_BAD
+    return Failure(kind or FailureKind.QUERY_ERROR, message.strip())
+
+
+def quote_name(name: str) -> str:
+    """An identifier for DuckDB."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """A string literal for DuckDB."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    settings: dict[str, Any] = {
+        "arrow_lossless_conversion": "true",
+        "arrow_output_version": "1.5",  # decimal64: half the shuffled bytes of decimal128
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "preserve_insertion_order": "true",
+    }
+    connection = duckdb.connect(":memory:", config=settings)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'").fetchall()
+    return connection

@@ -1,0 +1,86 @@
+"""A task's rows to its block file: chunk by chunk, each row to its target, in order.
+
+Every batch comes with one more column, `ROW_HASH`, which the kernel computes over all columns of the
+row. Their sum per block is the block's digest: the same for the same rows in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from flowgrid.config import MIB
+from flowgrid.io.arrow_types import stored_schema, to_stored
+from flowgrid.io.blocks import BlockFileWriter, Written
+from flowgrid.protocol.fragment import BlocksOutput
+from flowgrid_executor.shuffle.partitioner import Partitioner, group_rows
+
+ROW_HASH = "#row"
+
+_SEGMENT_ROWS = 8192
+"""Rows that a segment should have: with many targets, several batches are gathered together."""
+
+_CHUNK_BYTES_MAX = 32 * MIB
+"""Bytes gathered together at most, however small the segments then are."""
+
+
+def write_blocks(
+    path: Path,
+    output: BlocksOutput,
+    partition: int,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+) -> Written:
+    """Write a task's rows as one block per target. Raises OSError and what `batches` raises."""
+    payload = [name for name in schema.names if name not in (ROW_HASH, output.column)]
+    stored = stored_schema(pa.schema([schema.field(name) for name in payload]))
+    with BlockFileWriter(path, stored, output.target_count) as writer:
+        if output.target_count == 1:
+            for batch in batches:
+                digest = _digest(batch.column(ROW_HASH).to_numpy())
+                writer.write(0, to_stored(batch.select(payload), stored), digest)
+        else:
+            partitioner = Partitioner(output, partition)
+            for chunk in _chunks(batches, output.target_count):
+                targets = partitioner.targets(chunk)
+                _write_chunk(writer, chunk, targets, output.target_count, payload, stored)
+        return writer.finish()
+
+
+def _write_chunk(
+    writer: BlockFileWriter,
+    chunk: pa.RecordBatch,
+    targets: npt.NDArray[np.int64],
+    target_count: int,
+    payload: list[str],
+    stored: pa.Schema,
+) -> None:
+    order, bounds = group_rows(targets, target_count)
+    hashes = chunk.column(ROW_HASH).to_numpy()[order]
+    rows = to_stored(chunk.select(payload), stored).take(pa.array(order))
+    for target in np.flatnonzero(np.diff(bounds)).tolist():
+        start, stop = int(bounds[target]), int(bounds[target + 1])
+        writer.write(target, rows.slice(start, stop - start), _digest(hashes[start:stop]))
+
+
+def _chunks(batches: Iterable[pa.RecordBatch], target_count: int) -> Iterator[pa.RecordBatch]:
+    """Batches put together until each target can expect a segment worth its overhead."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= target_count * _SEGMENT_ROWS or size >= _CHUNK_BYTES_MAX:
+            yield held[0] if len(held) == 1 else pa.concat_batches(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield held[0] if len(held) == 1 else pa.concat_batches(held)
+
+
+def _digest(hashes: npt.NDArray[np.uint64]) -> int:
+    return int(hashes.sum(dtype=np.uint64))

@@ -1,0 +1,100 @@
+"""One attempt inside a slot process: read inputs, run the fragment as a stream, write the output.
+
+Whatever goes wrong leaves as a typed `AttemptError`: a closed set of reasons, told apart here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import time
+import traceback
+
+import duckdb
+import msgspec
+
+from flowgrid.io.stage_reader import StageReadError
+from flowgrid.protocol import codec
+from flowgrid.protocol.failures import Failure, FailureKind
+from flowgrid.protocol.fragment import (
+    TaskInputs,
+)
+from flowgrid.protocol.messages import AttemptReport
+from flowgrid_executor.fragment_run import FragmentRun, input_paths
+from flowgrid_executor.kernels.duckdb_kernel import (
+    DuckDbKernel,
+    kernel_failure,
+)
+from flowgrid_executor.kernels.kernel import Guard, KernelError
+from flowgrid_executor.slot_protocol import AttemptError, RunAttempt
+
+_kernel = DuckDbKernel()
+
+
+def warm_up() -> None:
+    """Called in the template before slots are forked: importing this module was all the work.
+
+    No thread is started and no DuckDB instance is made, because neither survives a fork.
+    """
+
+
+def run_attempt(request: RunAttempt) -> AttemptReport:
+    """Run one attempt and say what it read and wrote. Raises `AttemptError`, and nothing else."""
+    guard = Guard()
+    started, cpu_started = time.monotonic(), time.process_time()
+    inputs = TaskInputs()
+    try:
+        fragment = codec.fragments.decode(request.payload)
+        if request.task:
+            inputs = codec.task_inputs.decode(request.task)
+        _kernel.begin(
+            request.threads,
+            request.memory_bytes,
+            request.spill_directory,
+            seed=fragment.seed * 1_000_003 + request.attempt.partition,
+        )
+        with contextlib.closing(
+            FragmentRun(request, fragment, inputs, _kernel, guard)
+        ) as fragment_run:
+            report = fragment_run.run()
+    except Exception as error:
+        raise AttemptError(_failure(guard.raised or error, inputs)) from error
+    finally:
+        _kernel.end()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return msgspec.structs.replace(
+        report,
+        run_s=time.monotonic() - started,
+        cpu_s=time.process_time() - cpu_started,
+        memory_bytes_max=usage.ru_maxrss * 1024,
+    )
+
+
+# -- why it failed ---------------------------------------------------------------------------------
+
+_DISK_ERRORS = {
+    errno.ENOSPC: FailureKind.DISK_FULL,
+    errno.EDQUOT: FailureKind.DISK_FULL,
+    errno.EIO: FailureKind.DISK_BAD,
+    errno.EROFS: FailureKind.DISK_BAD,
+}
+
+
+def _failure(error: Exception, inputs: TaskInputs) -> Failure:
+    match error:
+        case AttemptError():
+            return error.failure
+        case StageReadError():
+            return Failure(FailureKind.FETCH_FAILED, str(error), fetch=error.failure)
+        case KernelError() | duckdb.Error():
+            failure = kernel_failure(str(error))
+            named = any(path in failure.message for path in input_paths(inputs.splits))
+            if named and failure.kind is FailureKind.QUERY_ERROR:
+                return Failure(FailureKind.INPUT_INVALID, failure.message)
+            return failure
+        case OSError(errno=number) if number in _DISK_ERRORS:
+            return Failure(_DISK_ERRORS[number], str(error))
+        case MemoryError():
+            return Failure(FailureKind.OUT_OF_MEMORY, str(error) or "out of memory in Python")
+    return Failure(FailureKind.INTERNAL, f"{type(error).__name__}: {error}", traceback.format_exc())
