@@ -59,7 +59,8 @@ class ExecutorAddress(msgspec.Struct, frozen=True):
 class StageOutputs(msgspec.Struct, frozen=True):
     """Exactly which attempt to read for each partition of a stage, and who holds it.
 
-    `holders[p]` indexes `executors`; `attempts[p]` is the attempt's number. Partition order is the
+    `holders[p]` indexes `executors`; `attempts[p]` is the attempt's number. Both are -1 for a partition
+    that is lost and that no slice of an unfinished task contains. Partition order is the
     order in which readers concatenate, so a recomputed answer is the same answer.
     """
 

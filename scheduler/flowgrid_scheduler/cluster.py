@@ -1,0 +1,174 @@
+"""Everything the scheduler knows, in one place, and the few moves that several events share.
+
+The modules that answer events (`drivers`, `outcomes`, `recovery`, `launches`) are functions over this
+state. None of them knows about sockets, clocks or threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from flowgrid.config import Config
+from flowgrid.ids import AttemptId, JobId
+from flowgrid.protocol.failures import Failure
+from flowgrid.protocol.messages import (
+    CancelAttempts,
+    ClusterChanged,
+    ClusterStatus,
+    DropJob,
+    Fence,
+    JobFailed,
+    StageProgressed,
+    StageSucceeded,
+    Versions,
+)
+from flowgrid_scheduler.actions import Outbox
+from flowgrid_scheduler.attempts import AttemptState
+from flowgrid_scheduler.executors import Executor, Executors
+from flowgrid_scheduler.jobs import Job, JobState
+from flowgrid_scheduler.patience import PatientClock
+from flowgrid_scheduler.sessions import Sessions
+from flowgrid_scheduler.stages import Stage, TaskState
+
+PROGRESS_INTERVAL_S = 0.2
+
+
+class ClusterIdentity(msgspec.Struct, frozen=True):
+    """What one start of a scheduler is called, and what its peers must agree with."""
+
+    epoch: int
+    versions: Versions
+    heartbeat_address: str = ""
+
+
+class ClusterState:
+    """The state of `SchedulerCore`."""
+
+    def __init__(self, config: Config, identity: ClusterIdentity) -> None:
+        self.config = config
+        self.identity = identity
+        self.clock = PatientClock()
+        self.out = Outbox()
+        self.executors = Executors()
+        self.sessions = Sessions()
+        self.jobs: dict[int, Job] = {}
+        self.jobs_submitted = 0
+        self.rotation: deque[Job] = deque()
+        """Running jobs, the one whose turn it is first."""
+        self.nobody_since_s: float | None = 0.0
+        """Since when there is no executor at all."""
+
+    def job_of(self, job: JobId | AttemptId) -> Job | None:
+        return self.jobs.get(job.number if isinstance(job, JobId) else job.job)
+
+    def incompatible(self, peer: Versions) -> str:
+        """Why a peer's versions cannot work with ours, or "". Names both."""
+        ours = self.identity.versions
+        for name in ("protocol", "python", "pyarrow", "duckdb"):
+            mine, theirs = str(getattr(ours, name)), str(getattr(peer, name))
+            if name == "python":
+                mine, theirs = _minor(mine), _minor(theirs)
+            if mine != theirs:
+                return f"{name} {theirs or '(none)'} does not match the scheduler's {mine}"
+        return ""
+
+    # -- words to drivers ----------------------------------------------------------------------
+
+    def announce_cluster(self) -> None:
+        """Tell every driver how large the cluster is now."""
+        changed = ClusterChanged(len(self.executors.alive), self.executors.slots)
+        for session in self.sessions.open:
+            self.out.to_driver(session, changed)
+
+    def report_progress(self, job: Job, stage: Stage) -> None:
+        """Tell people, but not too often."""
+        if self.clock.awake_s - stage.progress_at >= PROGRESS_INTERVAL_S:
+            stage.progress_at = self.clock.awake_s
+            succeeded = stage.states.count(TaskState.SUCCEEDED)
+            tasks = len(stage.states)
+            word = StageProgressed(stage.id, stage.spec.label, tasks, stage.running, succeeded)
+            self.out.to_driver(job.session, word)
+
+    def stage_completed(self, job: Job, stage: Stage) -> None:
+        """A stage has all its blocks: lift the barrier, or end the job."""
+        stage.reported = True
+        if job.result is stage:
+            self._job_succeeded(job)
+        else:
+            statistics = stage.blocks.statistics()
+            self.out.to_driver(job.session, StageSucceeded(stage.id, statistics))
+            job.refresh_open()
+
+    # -- ends of jobs --------------------------------------------------------------------------
+
+    def _job_succeeded(self, job: Job) -> None:
+        """The answer is there; what still runs of this job is no part of it."""
+        job.state = JobState.SUCCEEDED
+        job.open = []
+        self.rotation.remove(job)
+        self.out.to_driver(job.session, job.succeeded(self.executors.address_of))
+        for executor in self.executors.alive.values():
+            attempts = [a for a in executor.attempts if a.job == job.id.number]
+            for attempt in attempts:
+                self.abandon(job, executor, attempt)
+
+    def resume_job(self, job: Job) -> None:
+        """A succeeded job must compute part of its result again."""
+        job.state = JobState.RUNNING
+        job.running_since_s = self.clock.awake_s
+        self.rotation.append(job)
+
+    def fail_job(self, job: Job, failure: Failure, where: str = "") -> None:
+        """The job ends without an answer, and nothing of it stays."""
+        self.out.to_driver(job.session, JobFailed(job.id, failure, where))
+        self.drop_job(job)
+
+    def drop_job(self, job: Job) -> None:
+        """Forget a job here and on every executor that knows it."""
+        del self.jobs[job.id.number]
+        if job.state is JobState.RUNNING:
+            self.rotation.remove(job)
+        for executor in self.executors.alive.values():
+            if executor.told.pop(job.id.number, None) is not None:
+                self.out.to_executor(executor.id, DropJob(job.id))
+                for attempt in [a for a in executor.attempts if a.job == job.id.number]:
+                    del executor.attempts[attempt]
+
+    def abandon(self, job: Job, executor: Executor, attempt: AttemptId) -> None:
+        """Cancel an attempt that nobody wants any more; its task waits for another one."""
+        before = executor.step(attempt, CancelAttempts)
+        if before is None:
+            return
+        self.out.to_executor(executor.id, CancelAttempts((attempt,)))
+        stage = job.stages[attempt.stage]
+        stage.running -= before is AttemptState.RUNNING
+        if stage.is_current(attempt):
+            stage.put_back(attempt.partition)
+
+    def fence(self, executor: Executor, reason: str) -> None:
+        self.out.to_executor(executor.id, Fence(reason))
+
+    def status(self) -> ClusterStatus:
+        """For people."""
+        awake_s = self.clock.awake_s
+        return ClusterStatus(
+            self.identity.epoch,
+            self.identity.versions,
+            tuple(executor.status(awake_s) for executor in self.executors.alive.values()),
+            tuple(job.status(awake_s) for job in self.jobs.values()),
+        )
+
+    def fingerprint(self) -> list[object]:
+        """Everything that matters here as plain data."""
+        return [
+            [self.identity.epoch, self.jobs_submitted, self.nobody_since_s, self.clock.awake_s],
+            [job.id.number for job in self.rotation],
+            [self.executors.fingerprint(), self.sessions.fingerprint()],
+            [job.fingerprint() for job in self.jobs.values()],
+        ]
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

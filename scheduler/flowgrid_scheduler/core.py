@@ -1,0 +1,208 @@
+"""What the scheduler decides, as a function of what happened.
+
+Every change of state happens below `handle`. This module does not know about sockets, clocks or
+threads: `server.py` turns frames into events and actions into frames. If a test here needs to sleep,
+the code is in the wrong file. Late, repeated and unknown words are legal and change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import assert_never
+
+import msgspec
+
+from flowgrid.config import Config
+from flowgrid.ids import ExecutorId
+from flowgrid.protocol.messages import (
+    AskStatus,
+    AttemptCancelled,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    CloseSession,
+    DriverEnvelope,
+    ExecutorEnvelope,
+    ExecutorLeft,
+    ExecutorRegistered,
+    Fence,
+    FromExecutor,
+    Heartbeat,
+    OpenSession,
+    RegisterExecutor,
+    SessionRefused,
+    StopExecutor,
+)
+from flowgrid_scheduler import drivers, launches, outcomes, recovery
+from flowgrid_scheduler.actions import Action
+from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
+from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
+from flowgrid_scheduler.executors import Executor
+
+
+class SchedulerCore:
+    """`handle` one event after another; act on what it returns, in that order."""
+
+    def __init__(self, config: Config, identity: ClusterIdentity) -> None:
+        self.state = ClusterState(config, identity)
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """All that follows from one event. `now` is in seconds of any monotonic clock."""
+        state = self.state
+        state.clock.advance(now)
+        match event:
+            case ExecutorEnvelope():
+                self._executor_spoke(event)
+            case Heartbeat():
+                self._executor_beat(event)
+            case DriverEnvelope():
+                self._driver_spoke(event)
+            case ExecutorUnreachable():
+                executor = state.executors.alive.get(event.executor)
+                if executor is not None:
+                    recovery.lose_executor(state, executor, "its connection is closed")
+            case SessionUnreachable():
+                session = state.sessions.open.get(event.session)
+                if session is not None:
+                    drivers.end_session(state, session)
+            case Tick():
+                recovery.check_silence(state)
+                recovery.check_grace(state)
+                drivers.check_leases(state)
+                launches.revoke_backlog(state)
+            case _:
+                assert_never(event)
+        launches.launch_ready(state)
+        return state.out.take()
+
+    def stop(self) -> list[Action]:
+        """The cluster ends in good order; nothing is handled after that."""
+        for executor in self.state.executors.alive:
+            self.state.out.to_executor(executor, StopExecutor())
+        for session in self.state.sessions.open:
+            self.state.out.to_driver(session, SessionRefused("the scheduler ends"))
+        return self.state.out.take()
+
+    def next_deadline(self) -> float | None:
+        """When a `Tick` must come at the latest; None while there is nobody to watch."""
+        state = self.state
+        if state.executors.alive or state.sessions.open or state.jobs:
+            return state.clock.next_tick()
+        return None
+
+    def digest(self) -> str:
+        """The same for the same state, in every process and on every machine."""
+        encoded = msgspec.msgpack.encode(self.state.fingerprint())
+        return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+    # -- executors -----------------------------------------------------------------------------
+
+    def _executor_spoke(self, envelope: ExecutorEnvelope) -> None:
+        state = self.state
+        executor = state.executors.alive.get(envelope.executor)
+        if executor is None:
+            executor = self._register(envelope)
+            if executor is None:
+                return
+        if envelope.sequence < executor.received:
+            return
+        if envelope.sequence > executor.received:
+            missing = f"envelope {executor.received} never came"
+            recovery.lose_executor(state, executor, missing)
+            return
+        executor.received += 1
+        executor.heard_s = state.clock.awake_s
+        for message in envelope.messages:
+            self._executor_said(executor, message)
+            if envelope.executor not in state.executors.alive:
+                return
+
+    def _register(self, envelope: ExecutorEnvelope) -> Executor | None:
+        """A new incarnation introduces itself in its first envelope; anybody else is fenced."""
+        state, id_ = self.state, envelope.executor
+        word = envelope.messages[0] if envelope.messages else None
+        first = envelope.sequence == 0 and isinstance(word, RegisterExecutor)
+        if not first or id_ in state.executors.departed:
+            self._fence_stranger(id_)
+            return None
+        assert isinstance(word, RegisterExecutor)
+        reason = state.incompatible(word.versions)
+        if word.slots < 1 or word.address.executor != id_:
+            reason = "an executor registers its own address and at least one slot"
+        if reason:
+            state.out.to_executor(id_, Fence(reason, final=True))
+            return None
+        executor = state.executors.register(word.address, word.slots, state.clock.awake_s)
+        state.nobody_since_s = None
+        registered = ExecutorRegistered(state.identity.epoch, state.identity.heartbeat_address)
+        state.out.to_executor(id_, registered)
+        state.announce_cluster()
+        return executor
+
+    def _executor_said(self, executor: Executor, message: FromExecutor) -> None:
+        match message:
+            case AttemptSucceeded():
+                outcomes.attempt_succeeded(self.state, executor, message)
+            case AttemptStarted():
+                outcomes.attempt_started(self.state, executor, message)
+            case AttemptFailed():
+                outcomes.attempt_failed(self.state, executor, message)
+            case AttemptCancelled():
+                outcomes.attempt_cancelled(self.state, executor, message)
+            case ExecutorLeft():
+                recovery.lose_executor(self.state, executor, f"it left: {message.reason}")
+            case RegisterExecutor():
+                pass  # done by `_register`, or said twice
+            case _:
+                assert_never(message)
+
+    def _executor_beat(self, heartbeat: Heartbeat) -> None:
+        executor = self.state.executors.alive.get(heartbeat.executor)
+        if executor is not None:
+            executor.beat(heartbeat, self.state.clock.awake_s)
+        elif heartbeat.executor in self.state.executors.departed:
+            self._fence_stranger(heartbeat.executor)
+
+    def _fence_stranger(self, executor: ExecutorId) -> None:
+        reason = "this incarnation is not (or no longer) registered"
+        self.state.out.to_executor(executor, Fence(reason))
+
+    # -- drivers -------------------------------------------------------------------------------
+
+    def _driver_spoke(self, envelope: DriverEnvelope) -> None:
+        state = self.state
+        session = state.sessions.open.get(envelope.session)
+        if session is None:
+            self._stranger_spoke(envelope)
+            return
+        if envelope.sequence < session.received:
+            return
+        if envelope.sequence > session.received:
+            drivers.lose_session(state, session, f"envelope {session.received} never came")
+            return
+        session.received += 1
+        session.heard_s = state.clock.awake_s
+        for message in envelope.messages:
+            drivers.answer(state, session, message)
+            if envelope.session not in state.sessions.open:
+                return
+
+    def _stranger_spoke(self, envelope: DriverEnvelope) -> None:
+        """Somebody without a session opens one, asks how things are, or is sent away."""
+        state, name = self.state, envelope.session
+        word = envelope.messages[0] if envelope.messages else None
+        match word:
+            case AskStatus():
+                state.out.to_driver(name, state.status())
+            case OpenSession() if (
+                envelope.sequence == 0
+                and word.session == name
+                and name not in state.sessions.departed
+            ):
+                drivers.open_session(state, word)
+                if name in state.sessions.open:
+                    self._driver_spoke(envelope)
+            case CloseSession():
+                pass
+            case _:
+                state.out.to_driver(name, SessionRefused("this session is not open (any more)"))

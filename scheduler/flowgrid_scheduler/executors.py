@@ -1,0 +1,156 @@
+"""Who is alive, with which attempts, and since when nothing was heard.
+
+An executor is one incarnation of one process. It is known by its index, which like its id is never
+given twice, so that arrays can hold it. What is lost never comes back under the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from flowgrid.ids import AttemptId, ExecutorId
+from flowgrid.protocol.job_graph import ExecutorAddress
+from flowgrid.protocol.messages import ExecutorStatus, Heartbeat
+from flowgrid_scheduler.attempts import TRANSITIONS, AttemptState, Word
+
+WORD_OVERDUE_S = 2.0
+"""An envelope that a heartbeat counts and that has not come after so long is lost."""
+
+_DEPARTED_MAX = 10_000
+
+T = TypeVar("T")
+
+
+class Departed(Generic[T]):
+    """The last ten thousand names that must not come back."""
+
+    def __init__(self) -> None:
+        self._names: dict[T, None] = {}
+
+    def add(self, name: T) -> None:
+        self._names[name] = None
+        if len(self._names) > _DEPARTED_MAX:
+            del self._names[next(iter(self._names))]
+
+    def __contains__(self, name: T) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._names)
+
+
+class Executor:
+    """One living executor as the scheduler sees it."""
+
+    def __init__(self, index: int, address: ExecutorAddress, slots: int, awake_s: float) -> None:
+        self.index = index
+        self.id = address.executor
+        self.address = address
+        self.slots = slots
+        self.received = 0
+        """Envelopes that came: the sequence of the next one."""
+        self.heard_s = awake_s
+        self.blocks_bytes = 0
+        self.attempts: dict[AttemptId, AttemptState] = {}
+        """Attempts that count against its slots: launched, and no last word yet."""
+        self.told: dict[int, dict[int, tuple[int, ...]]] = {}
+        """By job and stage: described, with the versions of the inputs that were last located."""
+        self._owed: tuple[int, float] | None = None
+
+    @property
+    def backlog_max(self) -> int:
+        """Attempts beyond the slots, so that a slot that gets free finds the next one waiting. As
+        many as slots: tasks shorter than a round trip keep every slot busy, and long ones can be
+        taken back (`launches.revoke_backlog`)."""
+        return self.slots
+
+    @property
+    def slots_free(self) -> int:
+        return max(0, self.slots - len(self.attempts))
+
+    @property
+    def room(self) -> int:
+        """Attempts that it may still be given, slots and backlog together."""
+        return self.slots + self.backlog_max - len(self.attempts)
+
+    def step(self, attempt: AttemptId, word: Word) -> AttemptState | None:
+        """Move an attempt by a word and return its state before; None if the word has no effect."""
+        before = self.attempts.get(attempt)
+        if before is None:
+            return None
+        after = TRANSITIONS.get((before, word))
+        if after is None:
+            return None
+        if after > AttemptState.CANCELLING:
+            del self.attempts[attempt]
+        else:
+            self.attempts[attempt] = after
+        return before
+
+    def beat(self, heartbeat: Heartbeat, awake_s: float) -> None:
+        """Take note of a heartbeat and of the envelopes it promises."""
+        self.heard_s = awake_s
+        self.blocks_bytes = heartbeat.blocks_bytes
+        if self._owed is None and heartbeat.sent > self.received:
+            self._owed = (heartbeat.sent, awake_s)
+
+    def complaint(self, awake_s: float, timeout_s: float) -> str:
+        """Why this executor counts as lost now, or ""."""
+        if self._owed is not None:
+            owed, since = self._owed
+            if self.received >= owed:
+                self._owed = None
+            elif awake_s - since > WORD_OVERDUE_S:
+                return f"envelope {self.received} of {owed} never came"
+        silent_s = awake_s - self.heard_s
+        return f"silent for {silent_s:.1f} s" if silent_s > timeout_s else ""
+
+    def status(self, awake_s: float) -> ExecutorStatus:
+        """For people."""
+        return ExecutorStatus(
+            self.id,
+            self.address.host,
+            self.slots,
+            running=sum(state == AttemptState.RUNNING for state in self.attempts.values()),
+            heartbeat_age_s=awake_s - self.heard_s,
+            blocks_bytes=self.blocks_bytes,
+        )
+
+    def fingerprint(self) -> list[object]:
+        """Everything that matters here as plain data."""
+        told = [[job, sorted(stages.items())] for job, stages in sorted(self.told.items())]
+        attempts = [[str(attempt), int(state)] for attempt, state in self.attempts.items()]
+        numbers = [self.index, self.slots, self.received, self.heard_s, self.blocks_bytes]
+        return [str(self.id), numbers, list(self._owed or ()), attempts, told]
+
+
+class Executors:
+    """All executors of the cluster."""
+
+    def __init__(self) -> None:
+        self.alive: dict[ExecutorId, Executor] = {}
+        self.departed: Departed[ExecutorId] = Departed()
+        self._addresses: list[ExecutorAddress] = []
+
+    def register(self, address: ExecutorAddress, slots: int, awake_s: float) -> Executor:
+        executor = Executor(len(self._addresses), address, slots, awake_s)
+        self._addresses.append(address)
+        self.alive[executor.id] = executor
+        return executor
+
+    def remove(self, executor: Executor) -> None:
+        del self.alive[executor.id]
+        self.departed.add(executor.id)
+
+    def address_of(self, index: int) -> ExecutorAddress:
+        """Also of one that is gone: a sink's files outlive the executor that wrote them."""
+        return self._addresses[index]
+
+    @property
+    def slots(self) -> int:
+        return sum(executor.slots for executor in self.alive.values())
+
+    def fingerprint(self) -> list[object]:
+        alive = [executor.fingerprint() for executor in self.alive.values()]
+        return [alive, [str(name) for name in self.departed], len(self._addresses)]

@@ -1,0 +1,88 @@
+"""What must always hold, checked after every event in tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from flowgrid.ids import AttemptId
+from flowgrid.protocol.job_graph import OutputKind
+from flowgrid_scheduler.attempts import LIVE, AttemptState
+from flowgrid_scheduler.cluster import ClusterState
+from flowgrid_scheduler.core import SchedulerCore
+from flowgrid_scheduler.jobs import Job, JobState
+from flowgrid_scheduler.stages import Stage, TaskState
+
+
+def check(core: SchedulerCore) -> None:
+    """Raise `AssertionError` with the story if anything is not as it must be."""
+    state = core.state
+    attempts: Counter[AttemptId] = Counter()
+    running: Counter[tuple[int, int]] = Counter()
+    for executor in state.executors.alive.values():
+        assert len(executor.attempts) <= executor.slots + executor.backlog_max, executor.id
+        assert set(executor.told) <= set(state.jobs), "an executor was not told of a job's end"
+        for attempt, current in executor.attempts.items():
+            assert current in LIVE
+            assert attempt.job in state.jobs, f"{attempt} outlived its job"
+            attempts[attempt] += 1
+            running[attempt.job, attempt.stage] += current is AttemptState.RUNNING
+    assert all(count == 1 for count in attempts.values()), "an attempt runs twice"
+    assert sorted(j.id for j in state.rotation) == sorted(
+        j.id for j in state.jobs.values() if j.state is JobState.RUNNING
+    )
+    for job in state.jobs.values():
+        assert job.session in state.sessions.open, f"{job.id} outlived its driver"
+        for stage in job.stages:
+            _check_stage(state, stage, attempts)
+            assert stage.running == running[stage.id.job, stage.id.number], stage.id
+        if job.state is JobState.RUNNING:
+            _check_progress(state, job)
+    if state.jobs or state.executors.alive:
+        assert core.next_deadline() is not None, "nobody watches the time"
+
+
+def _check_stage(state: ClusterState, stage: Stage, attempts: Counter[AttemptId]) -> None:
+    states = Counter(stage.states)
+    assert stage.live == states[TaskState.LIVE], stage.id
+    assert stage.remaining == states[TaskState.LIVE] + states[TaskState.PENDING], stage.id
+    assert len(stage.queue) == states[TaskState.PENDING], f"{stage.id}: a task is nowhere"
+    if stage.spec.given is not None:
+        return
+    alive = {executor.index for executor in state.executors.alive.values()}
+    for partition, task in enumerate(stage.states):
+        number, holder = stage.blocks.attempts[partition], stage.blocks.holders[partition]
+        if task == TaskState.SUCCEEDED:
+            assert 0 <= number < stage.launches[partition], f"{stage.id} task {partition}: winner"
+            assert holder in alive or stage.spec.output is OutputKind.FILES, "a winner is gone"
+        else:
+            assert number == holder == -1, f"{stage.id} task {partition}: blocks of nobody"
+        if task == TaskState.LIVE:
+            last = AttemptId(
+                stage.id.job, stage.id.number, partition, stage.launches[partition] - 1
+            )
+            assert attempts[last] == 1, f"{last} is live and nowhere"
+
+
+def _check_progress(state: ClusterState, job: Job) -> None:
+    """The progress witness: an attempt runs, or a place is awaited, or the driver's next word, or the
+    end of the grace period."""
+    expected = [
+        stage
+        for stage in job.stages
+        if stage.remaining and all(job.stages[edge.stage].complete for edge in stage.spec.inputs)
+    ]
+    assert job.open == expected, f"{job.id}: the barrier is out of date"
+    alive = list(state.executors.alive.values())
+    if not alive:
+        assert state.nobody_since_s is not None
+        return
+    queued = [stage for stage in job.open if stage.queue]
+    for executor in alive:
+        if executor.slots_free:
+            for stage in queued:
+                assert not stage.queue.has_for(executor.index, alone=len(alive) == 1), (
+                    f"{stage.id} could run on {executor.id}"
+                )
+    if not queued and not any(stage.live for stage in job.stages):
+        waits_for_driver = not job.graph_complete and all(stage.complete for stage in job.stages)
+        assert waits_for_driver, f"{job.id} waits for nothing"

@@ -1,0 +1,208 @@
+"""A job's life: its graph, which of its stages may run, and what its result is.
+
+::
+
+    RUNNING ──last stage of the complete graph succeeded──▶ SUCCEEDED ──released──▶ gone
+       ▲  │                                                     │
+       │  └──failed, cancelled, driver lost──▶ gone             │
+       └──────── a result block cannot be read any more ────────┘
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+
+from flowgrid.config import Config
+from flowgrid.ids import AttemptId, JobId
+from flowgrid.protocol.job_graph import (
+    ExecutorAddress,
+    OutputKind,
+    Slice,
+    StageInput,
+    StageSpec,
+)
+from flowgrid.protocol.messages import JobStatus, JobSucceeded
+from flowgrid_scheduler.lineage import tasks_to_recompute
+from flowgrid_scheduler.stages import Stage
+
+LOCALITY_PARTITIONS_MAX = 16
+"""A task that reads more producers than this reads from everywhere, and waits for nobody in
+particular: finding its best place would cost maps × reduces."""
+
+
+class GraphError(Exception):
+    """Stages that make no job graph."""
+
+
+class JobState(enum.Enum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+
+
+class Job:
+    """One submitted run of one plan."""
+
+    def __init__(self, id_: JobId, session: str, name: str, config: Config, awake_s: float) -> None:
+        self.id = id_
+        self.session = session
+        self.name = name
+        self.config = config
+        self.state = JobState.RUNNING
+        self.stages: list[Stage] = []
+        self.graph_complete = False
+        self.submitted_s = awake_s
+        self.running_since_s = awake_s
+        self.result_fetch_failures = 0
+        self.open: list[Stage] = []
+        """Stages whose inputs are complete and who have tasks to do, in the order of the graph."""
+
+    # -- the graph -----------------------------------------------------------------------------
+
+    def add_stages(self, specs: Sequence[StageSpec], complete: bool) -> list[Stage]:
+        """Grow the graph and return the new stages; stages that are known already are skipped,
+        because a word may come twice. Raises `GraphError` before anything is changed."""
+        fresh = [spec for spec in specs if spec.number >= len(self.stages)]
+        known = [stage.spec for stage in self.stages]
+        for spec in fresh:
+            _check(spec, known)
+            known.append(spec)
+        if complete and not known:
+            raise GraphError("a job needs at least one stage")
+        stages = [Stage(self.id.number, spec) for spec in fresh]
+        self.stages += stages
+        self.graph_complete = self.graph_complete or complete
+        return stages
+
+    @property
+    def result(self) -> Stage | None:
+        """The stage whose blocks or files are the answer, once the graph is complete."""
+        return self.stages[-1] if self.graph_complete else None
+
+    def stage_of(self, attempt: AttemptId) -> Stage | None:
+        """The stage that an attempt claims to belong to."""
+        return self.stages[attempt.stage] if 0 <= attempt.stage < len(self.stages) else None
+
+    def recompute(self) -> None:
+        """Put back to work what is lost and needed."""
+        result = self.result.spec.number if self.result else None
+        for number, partitions in tasks_to_recompute(self.stages, result).items():
+            self.stages[number].recompute(partitions)
+        self.refresh_open()
+
+    def refresh_open(self) -> None:
+        """Apply the barrier: called when a stage was added, completed or lost blocks."""
+        before = self.open
+        self.open = [
+            stage
+            for stage in self.stages
+            if stage.remaining
+            and all(self.stages[edge.stage].complete for edge in stage.spec.inputs)
+        ]
+        for stage in self.open:
+            if stage not in before and not any(stage.launches):
+                stage.queue.prefer(self._wishes(stage))
+
+    def _wishes(self, stage: Stage) -> dict[int, int]:
+        """For each task that reads few producers: the executor with most of its bytes."""
+        wishes: dict[int, int] = {}
+        edges = [edge for edge in stage.spec.inputs if edge.slices is not None]
+        for partition in range(len(stage.states)) if edges else ():
+            weights: dict[int, int] = {}
+            for edge in edges:
+                blocks = self.stages[edge.stage].blocks
+                part = edge.slices[partition]  # type: ignore[index]
+                if part.partition_stop - part.partition_start > LOCALITY_PARTITIONS_MAX:
+                    continue
+                for producer in range(part.partition_start, part.partition_stop):
+                    holder = blocks.holders[producer]
+                    if holder >= 0:
+                        weights[holder] = weights.get(holder, 0) + blocks.bytes_of(producer)
+            if weights:
+                wishes[partition] = max(weights, key=lambda who: (weights[who], -who))
+        return wishes
+
+    def take(self, executor: int, alone: bool, steal: bool) -> tuple[Stage, int] | None:
+        """A pending task for an executor, from the earliest open stage that has one."""
+        for stage in self.open:
+            partition = stage.queue.take(executor, alone, steal)
+            if partition is not None:
+                return stage, partition
+        return None
+
+    # -- rows and answers ----------------------------------------------------------------------
+
+    def rows_expected(self, stage: Stage, partition: int) -> tuple[int, ...]:
+        """The rows that a task must read of each of its inputs."""
+        return tuple(
+            self.stages[edge.stage].blocks.rows_in(
+                None if edge.slices is None else edge.slices[partition]
+            )
+            for edge in stage.spec.inputs
+        )
+
+    def succeeded(self, address_of: Callable[[int], ExecutorAddress]) -> JobSucceeded:
+        """The answer: which blocks or files, exactly."""
+        stage = self.stages[-1]
+        files = tuple(
+            (AttemptId(self.id.number, stage.id.number, p, stage.blocks.attempts[p]), file)
+            for p in sorted(stage.files)
+            for file in stage.files[p]
+        )
+        outputs = stage.blocks.outputs(address_of)
+        return JobSucceeded(self.id, outputs, stage.blocks.statistics(), files)
+
+    def status(self, awake_s: float) -> JobStatus:
+        """For people."""
+        stages = tuple(stage.status() for stage in self.stages)
+        age_s = awake_s - self.submitted_s
+        return JobStatus(self.id, self.name, self.session, self.state.value, age_s, stages)
+
+    def fingerprint(self) -> list[object]:
+        """Everything that matters here as plain data."""
+        return [
+            [self.id.number, self.session, self.name, self.state.value, self.graph_complete],
+            [self.submitted_s, self.running_since_s, self.result_fetch_failures],
+            [stage.id.number for stage in self.open],
+            [stage.fingerprint() for stage in self.stages],
+        ]
+
+
+def _check(spec: StageSpec, earlier: Sequence[StageSpec]) -> None:
+    """Raise `GraphError` unless a stage can follow the earlier ones."""
+    if spec.number != len(earlier):
+        raise GraphError(f"stage {spec.number} came where {len(earlier)} was expected")
+    count, given = spec.partition_count, spec.given
+    sizes_fit = count >= 0 and spec.target_count >= 1 and len(spec.tasks) in (0, count)
+    if spec.output is OutputKind.FILES:
+        sizes_fit = sizes_fit and spec.target_count == 1
+    if given is not None:
+        rows_fit = len(spec.given_rows) == count == len(given.attempts) == len(given.holders)
+        targets = {len(rows) for rows in spec.given_rows}
+        sizes_fit = sizes_fit and rows_fit and targets <= {spec.target_count}
+        sizes_fit = sizes_fit and not spec.inputs
+    if not sizes_fit:
+        raise GraphError(f"stage {spec.number} {spec.label!r}: its sizes do not fit each other")
+    for edge in spec.inputs:
+        if not 0 <= edge.stage < spec.number:
+            raise GraphError(f"stage {spec.number} reads stage {edge.stage}, which is not earlier")
+        _check_slices(spec, edge, earlier[edge.stage])
+
+
+def _check_slices(spec: StageSpec, edge: StageInput, upstream: StageSpec) -> None:
+    if upstream.output is not OutputKind.BLOCKS:
+        raise GraphError(f"stage {spec.number} reads stage {edge.stage}, which leaves no blocks")
+    if edge.slices is None:
+        return
+    if len(edge.slices) != spec.partition_count:
+        raise GraphError(f"stage {spec.number} needs one slice per task of stage {edge.stage}")
+    for part in edge.slices:
+        if not _fits(part, upstream):
+            raise GraphError(f"stage {spec.number}: {part} reaches beyond stage {edge.stage}")
+
+
+def _fits(part: Slice, upstream: StageSpec) -> bool:
+    return (
+        0 <= part.target_start <= part.target_stop <= upstream.target_count
+        and 0 <= part.partition_start <= part.partition_stop <= upstream.partition_count
+    )

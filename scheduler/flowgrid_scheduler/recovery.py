@@ -1,0 +1,157 @@
+"""What follows from a loss: of an executor, of a block, of everybody.
+
+There is one transition for a lost executor, `lose_executor`, whatever noticed it. It removes first and
+gives work away second, in one step, so that nothing is ever launched on what is gone.
+"""
+
+from __future__ import annotations
+
+from flowgrid.ids import AttemptId
+from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
+from flowgrid.protocol.messages import Fence, ReportFetchFailed
+from flowgrid_scheduler.attempts import AttemptState
+from flowgrid_scheduler.cluster import ClusterState
+from flowgrid_scheduler.executors import Executor
+from flowgrid_scheduler.jobs import Job, JobState
+from flowgrid_scheduler.retries import FETCH_FAILURES_MAX, Tally, Verdict
+from flowgrid_scheduler.stages import Stage, TaskState
+
+
+def lose_executor(state: ClusterState, executor: Executor, reason: str) -> None:
+    """The executor is gone: fence it, run its attempts elsewhere, recompute what only it held."""
+    state.executors.remove(executor)
+    state.fence(executor, reason)
+    if not state.executors.alive:
+        state.nobody_since_s = state.clock.awake_s
+    for attempt in list(executor.attempts):
+        _lose_attempt(state, executor, attempt, reason)
+    for job in list(state.jobs.values()):
+        for stage in job.stages:
+            stage.queue.forget(executor.index)
+            stage.lose(stage.held_by(executor.index))
+        if job.state is JobState.RUNNING:
+            job.recompute()
+    state.announce_cluster()
+
+
+def _lose_attempt(state: ClusterState, executor: Executor, attempt: AttemptId, reason: str) -> None:
+    """Not the task's fault, unless executors keep dying while they run it."""
+    before = executor.step(attempt, Fence)
+    job = state.jobs.get(attempt.job)
+    if job is None:
+        return
+    stage = job.stages[attempt.stage]
+    running = before is AttemptState.RUNNING
+    stage.running -= running
+    if not stage.is_current(attempt):
+        return
+    if running:
+        tally = stage.tallies.setdefault(attempt.partition, Tally())
+        if tally.judge(FailureKind.EXECUTOR_LOST, job.config) is Verdict.POISON:
+            failure = Failure(FailureKind.EXECUTOR_LOST, f"executor lost: {reason}")
+            place = f"stage {stage.spec.label!r}, {attempt} on executor {executor.id.name}"
+            state.fail_job(job, poisoned(failure), place)
+            return
+    stage.put_back(attempt.partition)
+
+
+def poisoned(failure: Failure) -> Failure:
+    """The last of too many deaths."""
+    message = f"the task brought down several processes, at last: {failure.message}"
+    return Failure(FailureKind.POISON, message, failure.traceback)
+
+
+def fetch_failed(
+    state: ClusterState, job: Job, stage: Stage, attempt: AttemptId, failure: Failure
+) -> None:
+    """A consumer could not read a block: it waits, and the block is recomputed if it is still the
+    one that readers are told to read. Otherwise the consumer only had old news."""
+    stage.put_back(attempt.partition)
+    place = f"stage {stage.spec.label!r}, {attempt}"
+    if not any(_is_producer(failure.fetch, edge.stage, job) for edge in stage.spec.inputs):
+        state.fail_job(
+            job, Failure(FailureKind.INTERNAL, f"unknown block: {failure.message}"), place
+        )
+    elif _lose_block(state, job, failure, place):
+        count = stage.fetch_failures.get(attempt.partition, 0) + 1
+        stage.fetch_failures[attempt.partition] = count
+        if count >= FETCH_FAILURES_MAX:
+            state.fail_job(job, failure, place)
+        else:
+            job.recompute()
+
+
+def result_fetch_failed(state: ClusterState, job: Job, word: ReportFetchFailed) -> None:
+    """The driver could not read a result block: make what is lost again and say so."""
+    result = job.result
+    if job.state is not JobState.SUCCEEDED or result is None:
+        return  # it is being made
+    place = f"result of {job.id}"
+    if not _is_producer(word.failure.fetch, result.id.number, job):
+        return
+    job.result_fetch_failures += 1
+    if job.result_fetch_failures >= FETCH_FAILURES_MAX:
+        state.fail_job(job, word.failure, place)
+        return
+    _lose_block(state, job, word.failure, place)
+    if job.id.number not in state.jobs:
+        return
+    if TaskState.LOST in result.states:
+        state.resume_job(job)
+        job.recompute()
+    else:
+        state.out.to_driver(job.session, job.succeeded(state.executors.address_of))
+
+
+def _is_producer(fetch: FetchFailure | None, stage: int, job: Job) -> bool:
+    """Whether a fetch failure names a task of this stage of this job."""
+    if fetch is None:
+        return False
+    producer = fetch.producer
+    return (producer.job, producer.stage) == (job.id.number, stage) and (
+        0 <= producer.partition < len(job.stages[stage].states)
+    )
+
+
+def _lose_block(state: ClusterState, job: Job, failure: Failure, place: str) -> bool:
+    """Unregister the block that could not be read; False if it is not what readers are told to read
+    any more. A block that the driver gave cannot be made again."""
+    assert failure.fetch is not None  # checked by `_is_producer`
+    producer, cause = failure.fetch.producer, failure.fetch.cause
+    stage = job.stages[producer.stage]
+    if stage.spec.given is not None:
+        message = f"a block that the driver itself holds is lost ({failure.message})"
+        state.fail_job(job, Failure(FailureKind.FETCH_FAILED, message), place)
+        return False
+    if stage.blocks.attempts[producer.partition] != producer.number:
+        return False
+    holder = stage.blocks.holders[producer.partition]
+    stage.lose([producer.partition])
+    if cause in (FetchCause.UNREACHABLE, FetchCause.TIMEOUT):
+        # Its heartbeats are fresh, or it would be lost: only this link may be broken.
+        stage.queue.avoid(producer.partition, holder)
+    return True
+
+
+def check_silence(state: ClusterState) -> None:
+    """Find executors that are silent or owe us a word."""
+    timeout_s = state.config.executor_heartbeat_timeout_s
+    for executor in list(state.executors.alive.values()):
+        complaint = executor.complaint(state.clock.awake_s, timeout_s)
+        if complaint:
+            lose_executor(state, executor, complaint)
+
+
+def check_grace(state: ClusterState) -> None:
+    """Fail the jobs that have waited too long for any executor at all."""
+    if state.nobody_since_s is None:
+        return
+    for job in list(state.rotation):
+        grace_s = job.config.scheduler_no_executors_grace_s
+        waited_s = state.clock.awake_s - max(state.nobody_since_s, job.running_since_s)
+        if waited_s >= grace_s:
+            message = (
+                f"there is no executor, and none came within {grace_s:g} s "
+                "(setting scheduler.no_executors_grace_s)"
+            )
+            state.fail_job(job, Failure(FailureKind.NO_EXECUTORS, message), str(job.id))

@@ -1,0 +1,193 @@
+"""A stage's life, and that of its tasks.
+
+::
+
+    stage:  WAITING ──inputs complete──▶ READY ──▶ RUNNING ──all tasks──▶ SUCCEEDED
+               ▲                                                              │
+               └──────────────── blocks that somebody needs are lost ─────────┘
+
+    task:   PENDING ──launched──▶ LIVE ──accepted──▶ SUCCEEDED ──blocks lost──▶ LOST
+               ▲                   │                                             │
+               └──failed, lost─────┘      needed again ◀─────────────────────────┘
+
+The stage's state is not stored, it follows from its tasks. A lost task that nobody needs stays LOST
+and does not keep its stage from being complete.
+"""
+
+from __future__ import annotations
+
+import enum
+from array import array
+from collections.abc import Iterable, Iterator
+
+from flowgrid.ids import AttemptId, StageId
+from flowgrid.protocol.job_graph import OutputKind, Slice, StageSpec
+from flowgrid.protocol.messages import AttemptReport, StageStatus, WrittenFile
+from flowgrid_scheduler.block_catalog import BlockCatalog
+from flowgrid_scheduler.retries import Tally
+from flowgrid_scheduler.task_queue import TaskQueue
+
+
+class TaskState(enum.IntEnum):
+    PENDING = 0
+    """Waits for its stage's inputs or for a slot."""
+    LIVE = 1
+    """Has exactly one attempt that may still succeed: the last one launched."""
+    SUCCEEDED = 2
+    LOST = 3
+    """Succeeded once; its blocks are gone and nobody needs them."""
+
+
+_PENDING, _LIVE, _SUCCEEDED, _LOST = map(int, TaskState)
+
+
+class Stage:
+    """One stage and its tasks, as arrays with one entry per partition."""
+
+    def __init__(self, job: int, spec: StageSpec) -> None:
+        count = spec.partition_count
+        self.id = StageId(job, spec.number)
+        self.spec = spec
+        self.blocks = BlockCatalog(spec)
+        given = spec.given is not None
+        self.states = bytearray([_SUCCEEDED if given else _PENDING]) * count
+        self.launches = array("i", [0]) * count
+        """Attempts launched so far: the number of the next one."""
+        self.queue = TaskQueue(0 if given else count)
+        self.remaining = 0 if given else count
+        """Tasks that must still succeed: PENDING or LIVE."""
+        self.live = 0
+        self.running = 0
+        """Attempts that a slot has begun, also those that are no longer wanted."""
+        self.reported = False
+        """Whether the driver was ever told that this stage succeeded."""
+        self.tallies: dict[int, Tally] = {}
+        self.fetch_failures: dict[int, int] = {}
+        self.files: dict[int, tuple[WrittenFile, ...]] = {}
+        self.progress_at = 0.0
+
+    # -- moves of one task ---------------------------------------------------------------------
+
+    def launch(self, partition: int) -> AttemptId:
+        """PENDING to LIVE, with an attempt number that was never given before."""
+        number = self.launches[partition]
+        self.launches[partition] = number + 1
+        self.states[partition] = _LIVE
+        self.live += 1
+        return AttemptId(self.id.job, self.id.number, partition, number)
+
+    def is_current(self, attempt: AttemptId) -> bool:
+        """Whether this attempt is the one whose success we would accept."""
+        partition = attempt.partition
+        return (
+            0 <= partition < len(self.states)
+            and self.states[partition] == _LIVE
+            and self.launches[partition] == attempt.number + 1
+        )
+
+    def put_back(self, partition: int, avoid: int | None = None) -> None:
+        """LIVE to PENDING: its attempt failed, was lost, or is no longer wanted."""
+        self.states[partition] = _PENDING
+        self.live -= 1
+        self.queue.put_back(partition, avoid)
+
+    def accept(self, attempt: AttemptId, holder: int, report: AttemptReport) -> None:
+        """LIVE to SUCCEEDED: this attempt is the winner of its partition."""
+        partition = attempt.partition
+        self.states[partition] = _SUCCEEDED
+        self.live -= 1
+        self.remaining -= 1
+        sizes = (report.rows, report.bytes, report.digests)
+        if self.spec.output is OutputKind.FILES:
+            self.files[partition] = report.files
+            rows = sum(file.rows for file in report.files)
+            sizes = ((rows,), (sum(file.bytes for file in report.files),), (0,))
+        self.blocks.register(partition, attempt.number, holder, sizes)
+        if self.fetch_failures:
+            self.fetch_failures.clear()
+
+    def lose(self, partitions: Iterable[int]) -> None:
+        """SUCCEEDED to LOST."""
+        for partition in partitions:
+            self.states[partition] = _LOST
+            self.blocks.unregister(partition)
+
+    def recompute(self, partitions: Iterable[int]) -> None:
+        """LOST to PENDING: somebody needs them again."""
+        for partition in partitions:
+            self.states[partition] = _PENDING
+            self.remaining += 1
+            self.queue.put_back(partition)
+
+    # -- questions -----------------------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        return self.remaining == 0
+
+    def held_by(self, executor: int) -> list[int]:
+        """Partitions that are lost with an executor. Files of a sink are not among them: they are
+        in the sink's own file system."""
+        if self.spec.output is OutputKind.FILES:
+            return []
+        return self.blocks.held_by(executor)
+
+    def unfinished(self) -> Iterator[int]:
+        """Tasks that must still succeed."""
+        return (p for p, state in enumerate(self.states) if state in (_PENDING, _LIVE))
+
+    def readers_of(self, upstream: int, partition: int) -> Iterator[int]:
+        """Tasks of this stage that read a partition of an upstream stage."""
+        for edge in self.spec.inputs:
+            if edge.stage == upstream:
+                for task in range(len(self.states)):
+                    if edge.slices is None or reads(edge.slices[task], partition):
+                        yield task
+
+    def malformed(self, report: AttemptReport) -> str:
+        """Why a report does not fit this stage, or ""."""
+        if len(report.rows_read) != len(self.spec.inputs):
+            return f"the report counts {len(report.rows_read)} inputs of {len(self.spec.inputs)}"
+        if self.spec.output is OutputKind.BLOCKS:
+            lengths = {len(report.rows), len(report.bytes), len(report.digests)}
+            if lengths != {self.spec.target_count}:
+                return f"the report counts {sorted(lengths)} targets of {self.spec.target_count}"
+        return ""
+
+    def status(self) -> StageStatus:
+        """For people."""
+        state = "waiting"
+        if self.complete:
+            state = "succeeded"
+        elif self.live:
+            state = "running"
+        return StageStatus(
+            self.id,
+            self.spec.label,
+            state,
+            tasks=len(self.states),
+            running=self.running,
+            succeeded=self.states.count(_SUCCEEDED),
+            attempts=sum(self.launches),
+        )
+
+    def fingerprint(self) -> list[object]:
+        """Everything that matters here as plain data."""
+        tallies = [
+            [task, [[budget.value, count] for budget, count in tally.counts.items()]]
+            for task, tally in sorted(self.tallies.items())
+        ]
+        return [
+            [self.id.job, self.id.number, bytes(self.states), self.launches.tobytes()],
+            [self.remaining, self.live, self.running, self.reported, self.progress_at],
+            [tallies, sorted(self.fetch_failures.items()), sorted(self.files)],
+            [self.queue.fingerprint(), self.blocks.fingerprint()],
+        ]
+
+
+def reads(part: Slice, partition: int) -> bool:
+    """Whether a slice contains anything of a producer's partition."""
+    return (
+        part.partition_start <= partition < part.partition_stop
+        and part.target_start < part.target_stop
+    )
