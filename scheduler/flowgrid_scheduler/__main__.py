@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import zmq
@@ -20,6 +22,9 @@ from flowgrid.transport.security import Keys
 from flowgrid_scheduler.server import SchedulerServer
 
 USAGE_ERROR = 2
+
+EXECUTORS_END_S = 5.0
+"""How long the executors of an owned cluster have to remove their directories."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     stop_fds = (_stop_signal_fd(), *([] if flags.owner_fd is None else [flags.owner_fd]))
     _announce(server, flags.ready_fd)
     server.run(stop_fds)
+    if flags.owner_fd is not None:
+        _remove_when_alone(Path(flags.state_dir))
     return 0
 
 
@@ -44,7 +51,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--state-dir", required=True, help="where the journal is written")
     parser.add_argument("--keys", help="directory of CURVE keys; needed beyond loopback")
     parser.add_argument("--ready-fd", type=int, help="where to write the addresses, as one line")
-    parser.add_argument("--owner-fd", type=int, help="end when this pipe reports its end")
+    parser.add_argument(
+        "--owner-fd", type=int, help="end when this pipe reports its end, and remove the state"
+    )
     parser.add_argument("--conf", action="append", default=[], metavar="NAME=VALUE")
     return parser.parse_args(arguments)
 
@@ -80,6 +89,14 @@ def _announce(server: SchedulerServer, ready_fd: int | None) -> None:
     else:
         with os.fdopen(ready_fd, "w") as ready:
             ready.write(line + "\n")
+
+
+def _remove_when_alone(directory: Path) -> None:
+    """Leave nothing of an owned cluster; its executors, who live in there as well, go first."""
+    deadline = time.monotonic() + EXECUTORS_END_S
+    while time.monotonic() < deadline and any(directory.glob("executor-*/")):
+        time.sleep(0.02)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

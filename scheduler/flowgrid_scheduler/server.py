@@ -51,8 +51,7 @@ class SchedulerServer:
             opened.enter_context(admission(context, keys))
             self._control, self.control_address = bind_router(context, bind, keys)
             opened.enter_context(self._control)
-            heartbeat_bind = bind.rpartition(":")[0] + ":0"
-            self._heartbeat, self.heartbeat_address = bind_router(context, heartbeat_bind, keys)
+            self._heartbeat, self.heartbeat_address = bind_router(context, _beside(bind), keys)
             opened.enter_context(self._heartbeat)
             epoch = int.from_bytes(os.urandom(8), "big") >> 1
             identity = ClusterIdentity(epoch, local_versions(), self.heartbeat_address)
@@ -141,6 +140,13 @@ class SchedulerServer:
                 self._handle(envelope, encoded)
             else:
                 self.frames_refused += 1
+
+
+def _beside(control_bind: str) -> str:
+    """Where heartbeats go: a Unix socket beside the control socket, or a free port of its host."""
+    if control_bind.startswith("ipc:"):
+        return f"{control_bind}.heartbeat"
+    return control_bind.rpartition(":")[0] + ":0"
 
 
 def _drain(

@@ -1,0 +1,244 @@
+"""A cluster of child processes on this machine: one scheduler and its executors, and their clean end.
+
+Everything starts at once and nobody waits: the processes meet at Unix sockets in the cluster's own
+directory, whose paths are known before anybody is there. What keeps a cluster from outliving its
+driver is a pipe that only the driver can write to: when the driver ends, however it ends, the children
+read the end of it and go; each executor removes its directory, and the scheduler, last, the cluster's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import signal
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+from flowgrid.config import Config
+from flowgrid.errors import ConfigError
+from flowgrid.submit.child_output import ChildOutput
+from flowgrid.submit.child_python import child_environment, python_module
+from flowgrid.submit.master import LocalMaster
+
+# shutil is imported inside functions: a start does not need it, and it costs 13 ms.
+
+_PREFIX = "flowgrid-"
+_LOCK = "driver.lock"
+
+_SOCKET_PATH_BYTES_MAX = 100
+"""A Unix socket's path has 107 bytes at most, and ZeroMQ wants some for itself."""
+
+_END_S = 3.0
+_TERMINATE_S = 2.0
+"""How long a child may take to end by itself, and then after SIGTERM, before it is killed."""
+
+_NO_EXECUTORS_GRACE_S = 15.0
+"""Instead of the default: nobody starts a local cluster's executors again, so waiting is in vain."""
+
+
+class LocalCluster:
+    """A scheduler and executors that end with this process. Make one with `start`."""
+
+    def __init__(self, directory: Path, lock_fd: int) -> None:
+        self.directory = directory
+        self._lock_fd = lock_fd
+        self._owner_pid = os.getpid()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._child_end, self._driver_end = os.pipe()
+        self._output = ChildOutput()
+        self._closing = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def start(cls, master: LocalMaster, config: Config) -> LocalCluster:
+        """Start the processes and return at once; `failure` tells when one did not make it.
+
+        Raises `ConfigError` if there is no place for the cluster's directory.
+        """
+        parent = Path(config.executor_local_dir or tempfile.gettempdir()).absolute()
+        threading.Thread(target=remove_stale, args=(parent,), daemon=True).start()
+        cluster = cls(*_make_directory(parent))
+        try:
+            cluster._spawn(master, config)
+        except BaseException:
+            cluster.close()
+            raise
+        _open_clusters.add(cluster)
+        return cluster
+
+    @property
+    def control_address(self) -> str:
+        return f"ipc://{self.directory}/control"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes, by name: ``scheduler``, ``executor-1`` and so on."""
+        return {name: child.pid for name, child in self._children.items()}
+
+    def failure(self) -> str | None:
+        """Why this cluster is of no use any more, or None.
+
+        An executor that was killed is the scheduler's business; one that ended by itself found
+        something that no other try would change.
+        """
+        for name, child in self._children.items():
+            code = child.poll()
+            if code is not None and (name == "scheduler" or code >= 0) and not self._closed:
+                how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+                words = self._output.last_lines(wait_s=0.2)
+                said = f"; the last it and its siblings said:\n{words}" if words else ""
+                return f"{name} of the local cluster has ended ({how}){said}"
+        return None
+
+    def close(self) -> None:
+        """End all processes and remove the directory, within seconds. May be called again."""
+        with self._closing:
+            if self._closed or os.getpid() != self._owner_pid:
+                return
+            self._closed = True
+        _open_clusters.discard(self)
+        os.close(self._driver_end)
+        for patience_s, signal_ in ((_END_S, signal.SIGTERM), (_TERMINATE_S, signal.SIGKILL)):
+            for child in self._still_running(patience_s):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal_)
+        self._still_running(_TERMINATE_S)
+        self._output.last_lines(wait_s=1.0)
+        _remove(self.directory)
+        os.close(self._lock_fd)
+
+    def forget(self) -> None:
+        """In a process forked from the driver: hold nothing by which a cluster could live on."""
+        for fd in (self._driver_end, self._lock_fd, self._output.reader):
+            os.close(fd)
+        self._closed = True
+
+    def _spawn(self, master: LocalMaster, config: Config) -> None:
+        scheduler_conf = config.to_conf()
+        scheduler_conf.setdefault("scheduler.no_executors_grace_s", str(_NO_EXECUTORS_GRACE_S))
+        try:
+            self._start_child(
+                "scheduler",
+                "flowgrid_scheduler",
+                ("--bind", self.control_address, "--state-dir", str(self.directory)),
+                scheduler_conf,
+            )
+            for number in range(1, master.executors + 1):
+                name = f"executor-{number}"
+                self._start_child(
+                    name, "flowgrid_executor", self._executor_flags(name, master), config.to_conf()
+                )
+        finally:
+            os.close(self._child_end)
+            self._output.start()
+
+    def _executor_flags(self, name: str, master: LocalMaster) -> Sequence[str]:
+        return (
+            *("--scheduler", self.control_address, "--name", name),
+            *("--bind", f"ipc://{self.directory}/{name}.data"),
+            *("--directory", str(self.directory / name)),
+            *("--slots", str(master.slots_per_executor)),
+            *("--threads-per-slot", str(master.threads_per_slot)),
+            *("--memory", str(master.memory_bytes)),
+        )
+
+    def _start_child(
+        self, name: str, module: str, flags: Sequence[str], conf: dict[str, str]
+    ) -> None:
+        settings = [word for item in conf.items() for word in ("--conf", "=".join(item))]
+        self._children[name] = subprocess.Popen(
+            [*python_module(module), *flags, *settings, "--owner-fd", str(self._child_end)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output.writer,
+            stderr=self._output.writer,
+            pass_fds=(self._child_end,),
+            # Ctrl-C in the terminal is for the driver, which then says what is to end.
+            start_new_session=True,
+            env=child_environment(),
+        )
+
+    def _still_running(self, wait_s: float) -> list[subprocess.Popen[bytes]]:
+        """Children that have not ended after so many seconds, all together."""
+        deadline = time.monotonic() + wait_s
+        running = []
+        for child in self._children.values():
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                running.append(child)
+        return running
+
+
+_open_clusters: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for cluster in list(_open_clusters):
+        cluster.close()
+
+
+def _forget_all() -> None:
+    for cluster in list(_open_clusters):
+        cluster.forget()
+    _open_clusters.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def remove_stale(parent: Path) -> None:
+    """Remove what clusters of ours left below `parent` whose driver and scheduler were both killed."""
+    with contextlib.suppress(OSError):
+        for directory in parent.glob(f"{_PREFIX}*"):
+            # Not a link, and ours: anybody may put something of this name into /tmp.
+            facts = directory.lstat()
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+                _remove_if_stale(directory)
+
+
+def _remove_if_stale(directory: Path) -> None:
+    try:
+        fd = os.open(directory / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(directory)
+    except BlockingIOError:
+        pass  # its driver lives
+    finally:
+        os.close(fd)
+
+
+def _remove(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _make_directory(parent: Path) -> tuple[Path, int]:
+    """A fresh directory that only we can enter, and the lock that says we live."""
+    directory = parent / f"{_PREFIX}{os.urandom(4).hex()}"
+    if len(os.fsencode(directory)) + len("/executor-1000.data") > _SOCKET_PATH_BYTES_MAX:
+        raise ConfigError(
+            f"{parent} is too long a path for the sockets of a local cluster; set "
+            "executor.local_dir (or TMPDIR) to a shorter one"
+        )
+    try:
+        directory.mkdir(mode=0o700)
+        # Under its final name the lock is held from the first moment: an unlocked one is stale.
+        fd = os.open(directory / f"{_LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.rename(directory / f"{_LOCK}.new", directory / _LOCK)
+    except OSError as error:
+        raise ConfigError(f"cannot make a local cluster in {parent}: {error.strerror}") from None
+    return directory, fd
