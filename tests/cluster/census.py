@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,10 @@ class Premises:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, MARK: self.mark, "TMPDIR": str(self.folder)}
+        """For a child of this process: marked, with its own temporary folder and our imports."""
+        imports = os.pathsep.join(path for path in sys.path if path)
+        here = {MARK: self.mark, "TMPDIR": str(self.folder), "PYTHONPATH": imports}
+        return {**os.environ, **here}
 
     def processes(self) -> list[psutil.Process]:
         """Every living process that carries the mark."""
