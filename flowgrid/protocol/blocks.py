@@ -18,6 +18,7 @@ import struct
 import msgspec
 
 from flowgrid.ids import AttemptId
+from flowgrid.protocol.codec import DecodeError
 
 MAGIC = b"FLOWGRD1"
 _TRAILER = struct.Struct("<Q8s")
@@ -83,7 +84,7 @@ def decode_index(body: bytes | memoryview) -> BlockIndex:
     """The index itself. Raises `BlockCorruptError`."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except DecodeError as error:
         raise BlockCorruptError(f"block index cannot be read: {error}") from None
 
 

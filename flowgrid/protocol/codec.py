@@ -21,7 +21,8 @@ from flowgrid.protocol.messages import (
 
 T = TypeVar("T")
 
-DecodeError = (msgspec.DecodeError, msgspec.ValidationError)
+# The last two are msgspec's too: text that is no UTF-8, and values nested too deeply to be skipped.
+DecodeError = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 
 
 class Codec(Generic[T]):
