@@ -6,16 +6,20 @@ its parent is by now. Files go below a temporary folder that only this driver wa
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+import shutil
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
+import pytest
 
 from tests.cluster.deadlines import eventually
 
@@ -77,6 +81,25 @@ class Premises:
 
     def _files(self) -> list[str]:
         return [str(path.relative_to(self.folder)) for path in self.folder.rglob("*")]
+
+
+@contextlib.contextmanager
+def moved_in() -> Iterator[Premises]:
+    """Let this process be a driver with a mark and a temporary folder of its own; empty at the end."""
+    # Not pytest's tmp_path: its names are too long for the paths of sockets.
+    folder = Path(tempfile.mkdtemp(prefix="fgtest-"))
+    premises = Premises(folder / "tmp")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in premises.environment().items():
+                patch.setenv(name, value)
+            patch.setattr(tempfile, "tempdir", str(premises.folder))
+            yield premises
+        premises.require_empty()
+    finally:
+        for process in premises.processes():
+            process.kill()
+        shutil.rmtree(folder)
 
 
 def command_line(process: psutil.Process) -> list[str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,28 +10,7 @@ import pytest
 
 import flowgrid as fg
 from benchmarks.datasets import TPCH_TABLES
-from tests.cluster.census import Premises
-
-Connect = Callable[..., fg.Session]
-
-
-@contextlib.contextmanager
-def moved_in() -> Iterator[Premises]:
-    """Let this process be a driver with a mark and a temporary folder of its own; empty at the end."""
-    # Not pytest's tmp_path: its names are too long for the paths of sockets.
-    folder = Path(tempfile.mkdtemp(prefix="fgtest-"))
-    premises = Premises(folder / "tmp")
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in premises.environment().items():
-                patch.setenv(name, value)
-            patch.setattr(tempfile, "tempdir", str(premises.folder))
-            yield premises
-        premises.require_empty()
-    finally:
-        for process in premises.processes():
-            process.kill()
-        shutil.rmtree(folder)
+from tests.cluster.census import Premises, moved_in
 
 
 @pytest.fixture

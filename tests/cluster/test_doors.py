@@ -11,6 +11,7 @@ import pytest
 
 import flowgrid as fg
 from tests.cluster.census import Premises, listening_addresses
+from tests.cluster.standalone import standalone
 
 SERVERS = {
     "flowgrid_scheduler": ["--state-dir", "state"],
@@ -18,12 +19,27 @@ SERVERS = {
 }
 
 
-def test_every_listening_socket_is_on_loopback(premises: Premises) -> None:
-    with fg.connect("local-cluster[2,1,1024]") as session:
-        session.range(100).count()
+def run_something(session: fg.Session) -> None:
+    counted = session.range(10_000).group_by("range").agg(fg.count().alias("n"))
+    assert counted.count() == 10_000
+
+
+def test_a_cluster_listens_on_loopback_only(premises: Premises) -> None:
+    with standalone(premises) as cluster, fg.connect(cluster.address) as session:
+        run_something(session)
         addresses = listening_addresses(premises.processes())
     assert addresses, "no listening socket found: the census is blind"
     assert all(ipaddress.ip_address(address).is_loopback for address in addresses), addresses
+
+
+@pytest.mark.parametrize("master", ["local", "local-cluster[2,1,1024]"])
+def test_a_drivers_own_cluster_listens_on_no_network_at_all(
+    premises: Premises, master: str
+) -> None:
+    with fg.connect(master) as session:
+        run_something(session)
+        assert premises.processes()
+        assert listening_addresses(premises.processes()) == set()
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -54,7 +54,7 @@ def test_a_driver_that_is_killed_in_the_middle_of_a_job_leaves_nothing(
         premises.require_empty()
 
 
-def test_a_driver_that_is_killed_with_its_scheduler_leaves_nothing(
+def test_what_a_driver_and_its_scheduler_leave_when_both_are_killed_goes_with_the_next_start(
     premises: Premises, tmp_path: Path
 ) -> None:
     running = tmp_path / "running"
@@ -64,3 +64,6 @@ def test_a_driver_that_is_killed_with_its_scheduler_leaves_nothing(
             process.kill()
         driver.process.wait(timeout=10)
         eventually("no process is left", lambda: not premises.processes())
+    with fg.connect("local[1]"):
+        pass
+    premises.require_empty()
