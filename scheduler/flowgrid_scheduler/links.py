@@ -21,7 +21,10 @@ from flowgrid_scheduler.actions import Action, SendToExecutor
 Peer: TypeAlias = ExecutorId | str
 """An executor, or a driver by its session."""
 
-PROBE_INTERVAL_S = 0.15
+PROBE_INTERVAL_S = 0.1
+PROBE_INTERVAL_PER_PEER_S = 0.000_2
+"""Thousands of peers are probed less often: this is some ten times what a probe costs."""
+
 PROBES_MISSED_MAX = 2
 """Closed for two probes is closed: a killed executor is noticed within 0.3 s."""
 
@@ -79,6 +82,10 @@ class Links:
         for peer in gone:
             del self._links[peer]
         return gone
+
+    @property
+    def probe_interval_s(self) -> float:
+        return max(PROBE_INTERVAL_S, PROBE_INTERVAL_PER_PEER_S * len(self._links))
 
     def __bool__(self) -> bool:
         return bool(self._links)

@@ -33,7 +33,7 @@ from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
 from flowgrid_scheduler.journal import Journal, JournalHeader
-from flowgrid_scheduler.links import PROBE_INTERVAL_S, Links, Peer
+from flowgrid_scheduler.links import Links, Peer
 
 FRAMES_PER_TURN_MAX = 500
 """Frames taken from one socket before the others and the clock have their turn."""
@@ -98,7 +98,7 @@ class SchedulerServer:
         if deadline is not None and now >= deadline:
             self._handle(Tick())
         if now >= self._probe_at:
-            self._probe_at = now + PROBE_INTERVAL_S
+            self._probe_at = now + self._links.probe_interval_s
             for peer in self._links.probe():
                 self._handle(_unreachable(peer))
         self._journal.flush()
