@@ -293,7 +293,9 @@ class ExecutorCore:
 
     def _slot_died(self, event: SlotDied, now: float) -> list[Action]:
         slot = self._slots[event.slot]
-        how = "closed its connection" if slot.hung_up else describe_exit(event.exit_code)
+        how = describe_exit(event.exit_code)
+        if slot.hung_up and event.killed:
+            how = "closed its connection"
         idle = slot.attempt is None
         actions = self._bury(slot, how)
         if idle:

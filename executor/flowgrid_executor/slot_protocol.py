@@ -92,10 +92,11 @@ class SlotForked(msgspec.Struct, frozen=True, tag=True):
 
 
 class SlotDied(msgspec.Struct, frozen=True, tag=True):
-    """`exit_code` is negative for a signal, as in `subprocess`."""
+    """`exit_code` is negative for a signal, as in `subprocess`; `killed` says that we sent it."""
 
     slot: int
     exit_code: int
+    killed: bool = False
 
 
 FromTemplate: TypeAlias = SlotForked | SlotDied

@@ -70,6 +70,7 @@ class Template:
         self._control = control
         self._runner = runner
         self._pids: dict[int, int] = {}
+        self._killed: set[int] = set()
 
     def serve(self) -> None:
         child_ended, child_ended_writer = socket.socketpair()
@@ -105,8 +106,9 @@ class Template:
             case ForkSlot(slot):
                 self._fork(slot, socket.socket(fileno=descriptors[0]))
             case KillSlot(slot):
-                # A slot that has just died is still ours until `_reap` says so.
+                self._reap()  # one that has just died by itself is told as such
                 if slot in self._pids:
+                    self._killed.add(slot)
                     os.killpg(self._pids[slot], signal.SIGKILL)
         return True
 
@@ -151,8 +153,10 @@ class Template:
             _, status = os.waitpid(ended.si_pid, 0)
             if ended.si_pid in slots:
                 slot = slots[ended.si_pid]
+                exit_code = os.waitstatus_to_exitcode(status)
+                self._tell(SlotDied(slot, exit_code, slot in self._killed))
                 del self._pids[slot]
-                self._tell(SlotDied(slot, os.waitstatus_to_exitcode(status)))
+                self._killed.discard(slot)
 
     def _tell(self, message: SlotForked | SlotDied) -> None:
         # A supervisor that is gone is noticed by the next receive.

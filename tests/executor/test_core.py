@@ -298,7 +298,7 @@ def test_a_slot_that_only_hangs_up_is_killed_and_its_attempt_fails() -> None:
     story.launches(0)
 
     assert story.happens(SlotHungUp(0)) == [KillSlot(0)]
-    sent = [a.message for a in story.happens(SlotDied(0, -9)) if isinstance(a, Send)]
+    sent = [a.message for a in story.happens(SlotDied(0, -9, True)) if isinstance(a, Send)]
     assert isinstance(sent[0], AttemptFailed)
     assert "closed its connection" in sent[0].failure.message
 
