@@ -59,6 +59,7 @@ def test_losing_one_of_two_executors_reruns_only_what_it_held(
     text = query_text(number)
     with fg.connect("local-cluster[2,1,2048]", conf=MANY_TASKS) as session:
         open_tpch(session)
+        session.range(10).count()  # everybody is up
         victim = premises.running("flowgrid_executor")[1]
         name = executor_name(victim)
         moment = after_success_of(name, finished_before)
@@ -78,6 +79,7 @@ def test_losing_a_slot_costs_one_attempt_and_no_executor(
     text = query_text(18)
     with fg.connect("local-cluster[2,1,2048]", conf=MANY_TASKS) as session:
         open_tpch(session)
+        session.range(10).count()  # everybody is up
         executors = premises.running("flowgrid_executor")
         moment = after_success_of(executor_name(executors[0]), 3)
         with Assassin(premises, moment, lambda: a_slot_of(executors[0])) as assassin:
@@ -92,6 +94,7 @@ def test_losing_a_slot_costs_one_attempt_and_no_executor(
 def test_losing_every_executor_is_an_error_by_name(premises: Premises) -> None:
     conf = {"scheduler.no_executors_grace_s": "1"}
     with fg.connect("local-cluster[2,1,1024]", conf=conf) as session:
+        assert session.range(10).count() == 10
         for executor in premises.running("flowgrid_executor"):
             executor.kill()
         with pytest.raises(fg.errors.NoExecutorsError, match="executor"):
