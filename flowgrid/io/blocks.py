@@ -139,7 +139,7 @@ def decode_schema(index: BlockIndex) -> pa.Schema:
     """The Arrow schema of a block file. Raises `BlockCorruptError`."""
     try:
         return pa.ipc.read_schema(pa.py_buffer(index.schema))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise BlockCorruptError(f"schema of a block file cannot be read: {error}") from None
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from flowgrid.ids import AttemptId
+from flowgrid.ids import AttemptId, StageId
 from flowgrid.io.blocks import BlockFile
 from flowgrid.protocol.blocks import BlockCorruptError, BlockIndex, file_name
 from flowgrid.protocol.failures import FetchCause, FetchFailure
@@ -121,7 +121,8 @@ class StageReader:
 
     def _attempt(self, partition: int) -> AttemptId:
         number = self._outputs.attempts[partition]
-        return AttemptId(self._job, self._outputs.stage, partition, number)
+        written_as = self._outputs.written_as or StageId(self._job, self._outputs.stage)
+        return AttemptId(written_as.job, written_as.number, partition, number)
 
     def _fetch_error(self, partition: int, error: Exception) -> StageReadError:
         failure = FetchFailure(

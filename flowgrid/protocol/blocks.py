@@ -2,7 +2,9 @@
 
 ::
 
-    segment …  segment …  index (msgpack BlockIndex)  index length (8 bytes)  MAGIC (8 bytes)
+    segment …  segment …  index  index length (8 bytes)  MAGIC (8 bytes)
+
+The index is a `BlockIndex` as msgpack and its CRC-32 (4 bytes).
 
 A *block* is what the file holds for one target partition: all its segments, in the order in which they
 were written. A segment is one encapsulated Arrow IPC record-batch message without compression, padded
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 
 import msgspec
 
@@ -22,6 +25,7 @@ from flowgrid.protocol.codec import DecodeError
 
 MAGIC = b"FLOWGRD1"
 _TRAILER = struct.Struct("<Q8s")
+_CHECKSUM = struct.Struct("<I")
 TRAILER_BYTES = _TRAILER.size
 
 
@@ -67,6 +71,7 @@ def file_name(attempt: AttemptId) -> str:
 def encode_index(index: BlockIndex) -> bytes:
     """The end of a block file: index and trailer."""
     body = _encoder.encode(index)
+    body += _CHECKSUM.pack(zlib.crc32(body))
     return body + _TRAILER.pack(len(body), MAGIC)
 
 
@@ -82,8 +87,11 @@ def decode_trailer(trailer: bytes | memoryview) -> int:
 
 def decode_index(body: bytes | memoryview) -> BlockIndex:
     """The index itself. Raises `BlockCorruptError`."""
+    fields, checksum = body[: -_CHECKSUM.size], body[-_CHECKSUM.size :]
+    if len(checksum) < _CHECKSUM.size or _CHECKSUM.unpack(checksum) != (zlib.crc32(fields),):
+        raise BlockCorruptError("checksum of a block index is wrong")
     try:
-        return _decoder.decode(body)
+        return _decoder.decode(fields)
     except DecodeError as error:
         raise BlockCorruptError(f"block index cannot be read: {error}") from None
 

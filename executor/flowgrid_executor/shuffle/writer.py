@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flowgrid.config import MIB
 from flowgrid.io.arrow_types import stored_schema, to_stored
@@ -21,7 +22,7 @@ from flowgrid_executor.shuffle.partitioner import Partitioner, group_rows
 
 ROW_HASH = "#row"
 
-_SEGMENT_ROWS = 8192
+_SEGMENT_ROWS = 4096
 """Rows that a segment should have: with many targets, several batches are gathered together."""
 
 _CHUNK_BYTES_MAX = 32 * MIB
@@ -61,7 +62,8 @@ def _write_chunk(
 ) -> None:
     order, bounds = group_rows(targets, target_count)
     hashes = chunk.column(ROW_HASH).to_numpy()[order]
-    rows = to_stored(chunk.select(payload), stored).take(pa.array(order))
+    stored_rows = to_stored(chunk.select(payload), stored)
+    rows = pc.take(stored_rows, pa.array(order.astype(np.uint32)), boundscheck=False)
     for target in np.flatnonzero(np.diff(bounds)).tolist():
         start, stop = int(bounds[target]), int(bounds[target + 1])
         writer.write(target, rows.slice(start, stop - start), _digest(hashes[start:stop]))

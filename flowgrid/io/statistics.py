@@ -1,0 +1,227 @@
+"""What Parquet footers say about the values of a column, and which row groups a predicate rules out.
+
+A row group is dropped only if its footer proves that no row can satisfy the predicate in the kernel's
+own arithmetic. Whatever is not understood keeps the row group: NaN, which the kernel sorts above every
+number and footers leave out; 32-bit floats, which the kernel compares rounded; zoned and
+nanosecond times.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from flowgrid.expr.tree import Expr
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """Bounds of a column's values, if known; text bounds may be truncated outwards.
+
+    `null_count` and `distinct` are None where the footers do not say.
+    """
+
+    minimum: object = None
+    maximum: object = None
+    null_count: int | None = None
+    distinct: int | None = None
+
+
+UNKNOWN = ColumnStatistics()
+
+
+def chunk_statistics(row_group: pq.RowGroupMetaData, index: int) -> ColumnStatistics:
+    """The statistics of one column of one row group."""
+    statistics = row_group.column(index).statistics
+    if statistics is None:
+        return UNKNOWN
+    nulls = statistics.null_count if statistics.has_null_count else None
+    distinct = statistics.distinct_count if statistics.has_distinct_count else None
+    if not statistics.has_min_max:
+        return ColumnStatistics(None, None, nulls, distinct)
+    return ColumnStatistics(statistics.min, statistics.max, nulls, distinct)
+
+
+def merged(parts: Iterable[ColumnStatistics]) -> ColumnStatistics:
+    """The statistics of all rows together; a distinct count is only known for a single part."""
+    found = list(parts)
+    if len(found) == 1:
+        return found[0]
+    bounded = [part for part in found if part.minimum is not None and part.maximum is not None]
+    if not bounded or any(p.minimum is None and p.null_count is None for p in found):
+        return ColumnStatistics(null_count=_total(found))
+    lows: list[Any] = [part.minimum for part in bounded]
+    highs: list[Any] = [part.maximum for part in bounded]
+    return ColumnStatistics(min(lows), max(highs), _total(found))
+
+
+def _total(parts: Sequence[ColumnStatistics]) -> int | None:
+    counts = [part.null_count for part in parts]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
+# -- pruning ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RowGroupFacts:
+    """One row group as predicates see it."""
+
+    rows: int
+    column: Callable[[str], ColumnStatistics]
+    """By casefolded name; `UNKNOWN` for nested, partition and 32-bit float columns."""
+
+
+def may_match(predicate: Expr, facts: RowGroupFacts) -> bool:
+    """Whether some row of the row group could satisfy the predicate. True when in doubt."""
+    predicate = predicate.unnest()
+    match predicate:
+        case exp.And():
+            return may_match(predicate.left, facts) and may_match(predicate.right, facts)
+        case exp.Or():
+            return may_match(predicate.left, facts) or may_match(predicate.right, facts)
+        case exp.EQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
+            return _comparison(predicate, facts)
+        case exp.Between():
+            low, high = predicate.args["low"], predicate.args["high"]
+            return _compare(predicate.this, exp.GTE, low, facts) and _compare(
+                predicate.this, exp.LTE, high, facts
+            )
+        case exp.In() if predicate.expressions and not predicate.args.get("query"):
+            return any(_compare(predicate.this, exp.EQ, e, facts) for e in predicate.expressions)
+        case exp.Is() if isinstance(predicate.expression, exp.Null):
+            return _column(predicate.this, facts).null_count != 0
+        case exp.Not():
+            return _negation(predicate.this.unnest(), facts)
+    return True
+
+
+def _negation(inner: Expr, facts: RowGroupFacts) -> bool:
+    if isinstance(inner, exp.Is) and isinstance(inner.expression, exp.Null):
+        return _column(inner.this, facts).null_count != facts.rows
+    return True
+
+
+_MIRRORED: dict[type[Expr], type[Expr]] = {
+    exp.EQ: exp.EQ,
+    exp.LT: exp.GT,
+    exp.LTE: exp.GTE,
+    exp.GT: exp.LT,
+    exp.GTE: exp.LTE,
+}
+
+
+def _comparison(predicate: exp.Binary, facts: RowGroupFacts) -> bool:
+    kind = type(predicate)
+    if isinstance(predicate.left.unnest(), exp.Column):
+        return _compare(predicate.left, kind, predicate.right, facts)
+    return _compare(predicate.right, _MIRRORED[kind], predicate.left, facts)
+
+
+def _column(expression: Expr, facts: RowGroupFacts) -> ColumnStatistics:
+    inner = expression.unnest()
+    return facts.column(inner.name.casefold()) if isinstance(inner, exp.Column) else UNKNOWN
+
+
+def _compare(left: Expr, kind: type[Expr], right: Expr, facts: RowGroupFacts) -> bool:
+    found = _column(left, facts)
+    if found.null_count == facts.rows:
+        return False  # a comparison with NULL is never true
+    if isinstance(found.maximum, float) and kind in (exp.GT, exp.GTE):
+        return True  # NaN is greater than every number, and no footer mentions it
+    bounds = _comparable(found, constant(right))
+    if bounds is None:
+        return True
+    low, high, value = bounds
+    if kind is exp.LT:
+        return bool(low < value)
+    if kind is exp.LTE:
+        return bool(low <= value)
+    if kind is exp.GT:
+        return bool(high > value)
+    if kind is exp.GTE:
+        return bool(high >= value)
+    return bool(low <= value <= high)
+
+
+_Number = int | float | decimal.Decimal
+
+
+def _comparable(found: ColumnStatistics, value: object) -> tuple[Any, Any, Any] | None:
+    """Bounds and value as the kernel would compare them; None if Python might see it otherwise."""
+    low, high = found.minimum, found.maximum
+    if isinstance(value, str) and isinstance(low, datetime.date):
+        value = _parsed(type(low), value)
+    if isinstance(low, datetime.datetime) and type(value) is datetime.date:
+        value = datetime.datetime.combine(value, datetime.time())
+    if any(isinstance(one, bool) for one in (low, high, value)):
+        return None
+    if isinstance(low, _Number) and isinstance(high, _Number) and isinstance(value, _Number):
+        if any(isinstance(one, float) for one in (low, high, value)):
+            low, high, value = float(low), float(high), float(value)
+        return None if value != value else (low, high, value)
+    kinds = {type(low), type(high), type(value)}
+    if kinds in ({str}, {datetime.date}):
+        return low, high, value
+    if kinds == {datetime.datetime}:
+        times: list[Any] = [low, high, value]
+        return None if any(time.tzinfo for time in times) else (low, high, value)
+    return None
+
+
+def _parsed(kind: type[datetime.date], text: str) -> datetime.date | None:
+    try:
+        return kind.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def constant(expression: Expr) -> object:
+    """The Python value of a literal, also of one that is cast or negated; None for anything else."""
+    inner = expression.unnest()
+    match inner:
+        case exp.Literal(is_string=True):
+            return str(inner.this)
+        case exp.Literal():
+            return _number(str(inner.this))
+        case exp.Neg():
+            value = constant(inner.this)
+            return -value if isinstance(value, _Number) else None
+        case exp.Cast():
+            return _cast(constant(inner.this), inner.to)
+    return None
+
+
+def _number(text: str) -> object:
+    if text.isdecimal():
+        return int(text)
+    # The kernel reads 0.07 as a decimal and 7e-2 as a double.
+    return float(text) if "e" in text.lower() else decimal.Decimal(text)
+
+
+def _cast(value: object, to: exp.DataType) -> object:
+    try:
+        match value:
+            case str() if to.this == exp.DType.DATE:
+                return datetime.date.fromisoformat(value)
+            case str() if to.this == exp.DType.TIMESTAMP:
+                return datetime.datetime.fromisoformat(value)
+            case str() | int() | decimal.Decimal() if to.this == exp.DType.DOUBLE:
+                return float(value)
+            case str() if to.this == exp.DType.DECIMAL:
+                return decimal.Decimal(value)
+            case str() if to.is_type(*exp.DataType.TEXT_TYPES):
+                return value
+            case int() if to.this in (exp.DType.INT, exp.DType.BIGINT):
+                return value
+    except (ValueError, decimal.InvalidOperation):
+        return None
+    return None
