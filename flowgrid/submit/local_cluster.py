@@ -33,8 +33,8 @@ from flowgrid.submit.master import LocalMaster
 _PREFIX = "flowgrid-"
 _LOCK = "driver.lock"
 
-_SOCKET_PATH_BYTES_MAX = 100
-"""A Unix socket's path has 107 bytes at most, and ZeroMQ wants some for itself."""
+_DIRECTORY_BYTES_MAX = 80
+"""A Unix socket's path has 107 bytes at most, the names of our sockets included."""
 
 _END_S = 3.0
 _TERMINATE_S = 2.0
@@ -50,6 +50,7 @@ class LocalCluster:
     def __init__(self, directory: Path, lock_fd: int) -> None:
         self.directory = directory
         self._lock_fd = lock_fd
+        self._directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         self._owner_pid = os.getpid()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._child_end, self._driver_end = os.pipe()
@@ -76,7 +77,7 @@ class LocalCluster:
 
     @property
     def control_address(self) -> str:
-        return f"ipc://{self.directory}/control"
+        return self._endpoint("control")
 
     @property
     def pids(self) -> dict[str, int]:
@@ -113,13 +114,21 @@ class LocalCluster:
         self._still_running(_TERMINATE_S)
         self._output.last_lines(wait_s=1.0)
         _remove(self.directory)
+        os.close(self._directory_fd)
         os.close(self._lock_fd)
 
     def forget(self) -> None:
         """In a process forked from the driver: hold nothing by which a cluster could live on."""
-        for fd in (self._driver_end, self._lock_fd, self._output.reader):
+        for fd in (self._driver_end, self._lock_fd, self._directory_fd, self._output.reader):
             os.close(fd)
         self._closed = True
+
+    def _endpoint(self, name: str) -> str:
+        """A Unix socket in our directory, by way of our descriptor of it if the path is long."""
+        folder = str(self.directory)
+        if len(os.fsencode(folder)) > _DIRECTORY_BYTES_MAX:
+            folder = f"/proc/{self._owner_pid}/fd/{self._directory_fd}"
+        return f"ipc://{folder}/{name}"
 
     def _spawn(self, master: LocalMaster, config: Config) -> None:
         scheduler_conf = config.to_conf()
@@ -143,7 +152,7 @@ class LocalCluster:
     def _executor_flags(self, name: str, master: LocalMaster) -> Sequence[str]:
         return (
             *("--scheduler", self.control_address, "--name", name),
-            *("--bind", f"ipc://{self.directory}/{name}.data"),
+            *("--bind", self._endpoint(f"{name}.data")),
             *("--directory", str(self.directory / name)),
             *("--slots", str(master.slots_per_executor)),
             *("--threads-per-slot", str(master.threads_per_slot)),
@@ -157,7 +166,8 @@ class LocalCluster:
         self._children[name] = subprocess.Popen(
             [*python_module(module), *flags, *settings, "--owner-fd", str(self._child_end)],
             stdin=subprocess.DEVNULL,
-            stdout=self._output.writer,
+            # A scheduler announces its addresses there, which we chose ourselves.
+            stdout=subprocess.DEVNULL if name == "scheduler" else self._output.writer,
             stderr=self._output.writer,
             pass_fds=(self._child_end,),
             # Ctrl-C in the terminal is for the driver, which then says what is to end.
@@ -228,11 +238,6 @@ def _remove(directory: Path) -> None:
 def _make_directory(parent: Path) -> tuple[Path, int]:
     """A fresh directory that only we can enter, and the lock that says we live."""
     directory = parent / f"{_PREFIX}{os.urandom(4).hex()}"
-    if len(os.fsencode(directory)) + len("/executor-1000.data") > _SOCKET_PATH_BYTES_MAX:
-        raise ConfigError(
-            f"{parent} is too long a path for the sockets of a local cluster; set "
-            "executor.local_dir (or TMPDIR) to a shorter one"
-        )
     try:
         directory.mkdir(mode=0o700)
         # Under its final name the lock is held from the first moment: an unlocked one is stale.

@@ -1,0 +1,230 @@
+"""The life of a local cluster, with real processes: it never outlives its driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flowgrid.config import MIB, Config
+from flowgrid.errors import ConfigError
+from flowgrid.submit.client import JobClient
+from flowgrid.submit.local_cluster import LocalCluster, remove_stale
+from flowgrid.submit.master import LocalMaster
+from tests.cluster.deadlines import eventually
+
+COVERS = ["child_output", "child_python"]
+
+TWO_EXECUTORS = LocalMaster(2, 1, 1, 256 * MIB)
+
+DRIVER = """
+import sys, time
+from flowgrid.config import Config
+from flowgrid.submit.local_cluster import LocalCluster
+from flowgrid.submit.client import JobClient
+from flowgrid.submit.master import LocalMaster
+
+config = Config()
+cluster = LocalCluster.start(LocalMaster(1, 1, 1, 1 << 28), config)
+client = JobClient.open(cluster.control_address, None, config, "test", cluster.failure)
+client.wait_for_slots(1)
+{then}
+print(*cluster.pids.values(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def config() -> Iterator[Config]:
+    """With a short place for sockets that is empty at the end."""
+    with tempfile.TemporaryDirectory(prefix="fg") as folder:
+        yield Config(executor_local_dir=folder)
+        assert os.listdir(folder) == []
+
+
+def start_driver(config: Config, then: str = "") -> tuple[subprocess.Popen[str], list[int]]:
+    """A driver with a cluster; its process, and the processes of the cluster with their slots."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "TMPDIR": config.executor_local_dir,
+    }
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER.format(then=then)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert driver.stdout is not None
+    pids = [int(pid) for pid in driver.stdout.readline().split()]
+    assert len(pids) == 2
+    slots = [child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)]
+    return driver, pids + slots
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [
+        pid
+        for pid in pids
+        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def is_empty(folder: str) -> bool:
+    return not os.listdir(folder)
+
+
+@pytest.mark.cluster
+def test_a_closed_cluster_leaves_nothing(config: Config) -> None:
+    cluster = LocalCluster.start(TWO_EXECUTORS, config)
+    with JobClient.open(cluster.control_address, None, config, "t", cluster.failure) as client:
+        assert client.wait_for_slots(2) == 2
+        assert cluster.failure() is None
+    assert cluster.directory.stat().st_mode & 0o777 == 0o700
+
+    cluster.close()
+
+    assert alive(list(cluster.pids.values())) == []
+    assert not cluster.directory.exists()
+    cluster.close()  # again is fine
+
+
+@pytest.mark.cluster
+def test_a_cluster_that_is_closed_at_once_leaves_nothing(config: Config) -> None:
+    cluster = LocalCluster.start(TWO_EXECUTORS, config)
+
+    cluster.close()
+
+    assert alive(list(cluster.pids.values())) == []
+    assert not cluster.directory.exists()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_is_killed_takes_everything_with_it(
+    signal_: signal.Signals, config: Config
+) -> None:
+    driver, pids = start_driver(config)
+    with driver:
+        assert alive(pids) == pids
+
+        driver.send_signal(signal_)
+
+    eventually("all processes are gone", lambda: not alive(pids), 5.0, lambda: alive(pids))
+    eventually("the directory is gone", lambda: is_empty(config.executor_local_dir), 5.0)
+
+
+@pytest.mark.cluster
+def test_a_forked_child_of_the_program_does_not_keep_the_cluster(config: Config) -> None:
+    fork = (
+        "import multiprocessing\n"
+        "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(30,))\n"
+        "child.start()\n"
+        "(cluster.directory.parent / 'child').write_text(str(child.pid))"
+    )
+    driver, pids = start_driver(config, then=fork)
+    note = Path(config.executor_local_dir, "child")
+    forked = psutil.Process(int(note.read_text()))
+    note.unlink()
+    with driver:
+        driver.kill()
+
+    eventually("all processes are gone", lambda: not alive(pids), 5.0, lambda: alive(pids))
+    eventually("the directory is gone", lambda: is_empty(config.executor_local_dir), 5.0)
+    assert forked.is_running()
+    forked.kill()
+
+
+@pytest.mark.cluster
+def test_a_scheduler_that_is_killed_is_noticed(config: Config) -> None:
+    cluster = LocalCluster.start(TWO_EXECUTORS, config)
+    try:
+        os.kill(cluster.pids["scheduler"], signal.SIGKILL)
+
+        assert "scheduler of the local cluster has ended (SIGKILL)" in str(
+            eventually("it is noticed", cluster.failure)
+        )
+    finally:
+        cluster.close()
+
+
+@pytest.mark.cluster
+def test_a_killed_executor_is_the_schedulers_business(config: Config) -> None:
+    cluster = LocalCluster.start(TWO_EXECUTORS, config)
+    try:
+        with JobClient.open(cluster.control_address, None, config, "t", cluster.failure) as client:
+            client.wait_for_slots(2)
+            os.kill(cluster.pids["executor-1"], signal.SIGKILL)
+
+            assert eventually("the slots are gone", lambda: client.slots == 1)
+            assert cluster.failure() is None
+    finally:
+        cluster.close()
+
+
+@pytest.mark.cluster
+def test_a_child_that_cannot_start_says_why(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "flowgrid_executor").mkdir()
+    (tmp_path / "flowgrid_executor/__init__.py").write_text("raise ImportError('broken install')")
+    monkeypatch.syspath_prepend(tmp_path)
+    cluster = LocalCluster.start(TWO_EXECUTORS, config)
+    try:
+        reason = str(eventually("it is noticed", cluster.failure))
+        assert "executor-1 of the local cluster has ended (exit code 1)" in reason
+        eventually("its words arrive", lambda: "broken install" in str(cluster.failure()))
+    finally:
+        cluster.close()
+
+
+def test_the_directory_of_a_dead_cluster_is_removed_and_that_of_a_living_one_is_not(
+    config: Config,
+) -> None:
+    folder = Path(config.executor_local_dir)
+    dead = folder / "flowgrid-dead"
+    (dead / "executor-1").mkdir(parents=True)
+    (dead / "driver.lock").touch()
+    other = folder / "flowgrid-of-somebody-else"
+    other.mkdir()
+    link = folder / "flowgrid-link"
+    link.symlink_to(other)
+    cluster = LocalCluster.start(LocalMaster(1, 1, 1, 256 * MIB), config)
+    try:
+        remove_stale(folder)
+
+        assert not dead.exists()
+        assert cluster.directory.exists()
+        assert other.exists()
+    finally:
+        cluster.close()
+        link.unlink()
+        other.rmdir()
+
+
+@pytest.mark.cluster
+def test_a_long_path_is_no_problem(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    config = Config(executor_local_dir=str(folder))
+    cluster = LocalCluster.start(LocalMaster(1, 1, 1, 256 * MIB), config)
+    try:
+        with JobClient.open(cluster.control_address, None, config, "t", cluster.failure) as client:
+            assert client.wait_for_slots(1) == 1
+    finally:
+        cluster.close()
+    assert is_empty(str(folder))
+
+
+def test_a_place_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    config = Config(executor_local_dir=str(tmp_path / "nowhere"))
+
+    with pytest.raises(ConfigError, match="nowhere"):
+        LocalCluster.start(TWO_EXECUTORS, config)
