@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import pytest
 from flowgrid_scheduler.core import SchedulerCore
 
-from flowgrid.config import Config
 from tests.scheduler.story import IDENTITY, Story
 
 
 @pytest.fixture
 def story() -> Iterator[Story]:
     """A core without anybody in it. Told again, the same story must give the same state."""
-    story = Story(Config())
+    story = Story.with_defaults()
     yield story
     again = SchedulerCore(story.config, IDENTITY)
     for now, event in story.told:

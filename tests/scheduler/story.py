@@ -111,6 +111,10 @@ class Story:
         self._sent: dict[object, int] = {}
         self._awake: list[str] = []
 
+    @classmethod
+    def with_defaults(cls) -> Story:
+        return cls(Config())
+
     # -- what happens --------------------------------------------------------------------------
 
     def happens(self, event: Event) -> list[Action]:

@@ -12,10 +12,12 @@ from flowgrid.ids import AttemptId
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.job_graph import OutputKind, StageInput, StageOutputs, StageSpec
 from flowgrid.protocol.messages import (
+    AttemptSucceeded,
     ClusterChanged,
     ExecutorLeft,
     Fence,
     JobSucceeded,
+    LaunchAttempts,
     LocateInputs,
     ReportFetchFailed,
 )
@@ -81,8 +83,6 @@ def test_what_a_fenced_executor_says_later_is_refused(story: Story) -> None:
     story.forgets("b")
     story.happens(ExecutorUnreachable(executor_id("b")))
     before = story.core.digest()
-
-    from flowgrid.protocol.messages import AttemptSucceeded
 
     actions = story.executor_says("b", AttemptSucceeded(late, word))
 
@@ -199,18 +199,12 @@ def test_an_unreachable_block_is_recomputed_elsewhere(story: Story) -> None:
 
     actions = story.fails(reader, fetch_failure(winner, holder, FetchCause.UNREACHABLE))
 
-    ((name, _),) = [
-        (who, word)
-        for who, word in sent_to_executors(actions, type(_launch_of(actions)))
+    (name,) = [
+        who
+        for who, word in sent_to_executors(actions, LaunchAttempts)
         if word.attempts[0].stage == 0
     ]
     assert name != holder
-
-
-def _launch_of(actions: object) -> object:
-    from flowgrid.protocol.messages import LaunchAttempts
-
-    return LaunchAttempts(())
 
 
 def test_a_block_that_can_never_be_read_fails_the_job_and_does_not_loop(story: Story) -> None:
