@@ -6,7 +6,7 @@ materialised on the way.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,6 +81,7 @@ class FragmentRun:
         self._batch_rows = Config.parse(request.settings).kernel_batch_rows
         self._relations: dict[str, _Attach] = {}
         self._remote: RemoteBlocks | None = None
+        self._resources = contextlib.ExitStack()
         self._readers = [
             StageReader(request.attempt.job, outputs, slice_, request.host, self._open_remote)
             for outputs, slice_ in zip(request.inputs, request.slices, strict=True)
@@ -241,23 +242,17 @@ class FragmentRun:
         if self._remote is None:
             directory = self._request.keys_directory
             keys = Keys(Path(directory), Role.EXECUTOR) if directory else None
-            self._remote = RemoteBlocks(_zmq_context(), keys)
+            context = self._resources.enter_context(zmq.Context())
+            self._remote = self._resources.enter_context(RemoteBlocks(context, keys))
         return self._remote.open(address, attempt)
 
     def close(self) -> None:
-        if self._remote is not None:
-            self._remote.close()
+        self._resources.close()
 
     def _where(self) -> str:
         """The task's input, for people who look for the row that their function did not like."""
         paths = input_paths(self._splits)
         return f"{self._request.attempt.task}" + (f" ({paths[0]})" if len(paths) == 1 else "")
-
-
-@functools.cache
-def _zmq_context() -> zmq.Context[zmq.Socket[bytes]]:
-    """The slot's own, made at the first block from another host: contexts do not survive a fork."""
-    return zmq.Context()
 
 
 def _view(name: str, query: str) -> _Attach:

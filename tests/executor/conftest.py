@@ -109,4 +109,4 @@ def slot(tmp_path: Path) -> Slot:
 
 @pytest.fixture
 def make_slot(tmp_path: Path) -> Callable[..., Slot]:
-    return lambda **settings: Slot(tmp_path / "executor", **settings)
+    return lambda directory=tmp_path / "executor", **settings: Slot(directory, **settings)

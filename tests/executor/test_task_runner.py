@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+import zmq
 
+from flowgrid.ids import ExecutorId
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.fragment import (
     BlocksLeaf,
@@ -18,7 +21,8 @@ from flowgrid.protocol.fragment import (
     RangeSplit,
     SqlStep,
 )
-from flowgrid.protocol.job_graph import NOTHING, Slice
+from flowgrid.protocol.job_graph import NOTHING, ExecutorAddress, Slice, StageOutputs
+from flowgrid.transport.block_server import BlockServer
 
 HASHED = BlocksOutput(4, "hash", "#hash")
 NUMBERS = RangeLeaf("numbers", "i")
@@ -189,6 +193,26 @@ def test_a_wide_slot_keeps_the_order_of_rows(make_slot: Callable[..., Any]) -> N
     slot = make_slot(threads=2)
     slot.run("SELECT i FROM numbers WHERE i % 7 = 0", [NUMBERS], splits=MANY)
     assert slot.read().column("i").to_pylist() == list(range(0, 100_000, 7))
+
+
+def test_blocks_of_another_host_are_fetched(
+    slot: Any, make_slot: Callable[..., Any], tmp_path: Path
+) -> None:
+    there = make_slot(tmp_path / "there")
+    there.run("SELECT i FROM numbers", [NUMBERS], splits=MANY, stage=1)
+    leaf = BlocksLeaf("got", 0, (Field("i", "BIGINT"),))
+    with zmq.Context() as context:
+        server = BlockServer(context, "tcp://127.0.0.1:0", there.directory)
+        address = ExecutorAddress(ExecutorId("b", 1), "another", str(tmp_path), server.address)
+        outputs = StageOutputs(1, (address,), (0,), (0,))
+        try:
+            report = slot.run("SELECT sum(i) AS s FROM got", [leaf], inputs=[outputs])
+        finally:
+            server.close()
+        gone = slot.fails("FROM got", [leaf], inputs=[outputs], number=1)
+    assert report.rows_read == (100_000,)
+    assert gone.fetch.cause is FetchCause.UNREACHABLE
+    assert gone.fetch.holder == ExecutorId("b", 1)
 
 
 # -- failures --------------------------------------------------------------------------------------
