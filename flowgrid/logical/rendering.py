@@ -6,15 +6,20 @@ the plan and still mean one query. User functions cut it: what is below one is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flowgrid.expr.tree import quote
 from flowgrid.logical.nodes import NO_COLUMNS, Leaf, Limit, MapBatches, Node, Sort
 from flowgrid.protocol.fragment import Field, PythonStep, SqlStep, Step
 
 
-def topological(root: Node) -> list[Node]:
-    """Every node once, inputs before the nodes that read them; without recursion, for long plans."""
+def topological(
+    root: Node, below: Callable[[Node], Sequence[Node]] = lambda node: node.inputs
+) -> list[Node]:
+    """Every node once, inputs before the nodes that read them; without recursion, for long plans.
+
+    `below` says which nodes a node reads.
+    """
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[tuple[Node, bool]] = [(root, False)]
@@ -25,7 +30,7 @@ def topological(root: Node) -> list[Node]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.inputs))
+            stack.extend((child, False) for child in reversed(below(node)))
     return order
 
 
@@ -47,7 +52,7 @@ def select(
     """
     names = {node: quote(name) for node, name in relations.items()}
     tables = [f"{quote(name)} AS ({query})" for name, query in definitions]
-    for node in _needed(root, relations):
+    for node in topological(root, lambda node: () if node in relations else node.inputs):
         if node in names:
             continue
         query = _query(node, names)
@@ -56,22 +61,6 @@ def select(
         names[node] = quote(f"n{len(tables)}")
         tables.append(f"{names[node]} AS ({query})")
     return _with(tables, f"SELECT * FROM {names[root]}")
-
-
-def _needed(root: Node, relations: Mapping[Node, str]) -> list[Node]:
-    order: list[Node] = []
-    seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(root, False)]
-    while stack:
-        node, visited = stack.pop()
-        if visited:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            if node not in relations:
-                stack.extend((child, False) for child in reversed(node.inputs))
-    return order
 
 
 def _query(node: Node, names: Mapping[Node, str]) -> str:

@@ -6,12 +6,17 @@ that cannot mean anything is refused in the driver, at the line that says it.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from sqlglot import exp
+
 from flowgrid.errors import ColumnNotFoundError, PlanError, SqlSyntaxError, TypeMismatchError
+from flowgrid.expr.tree import Expr, cast, to_sql
 from flowgrid.logical.nodes import KernelQuery, Leaf, MapBatches, Node, Write
 from flowgrid.logical.rendering import empty_relation, select, topological
 from flowgrid.protocol.fragment import Field
@@ -87,6 +92,55 @@ def arrow_schema(fields: tuple[Field, ...]) -> pa.Schema:
     return schema
 
 
+_EXACT_AS_TEXT = re.compile(
+    r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN|FLOAT|DOUBLE|DECIMAL\(.*\)|VARCHAR"
+    r"|DATE|TIME|TIMESTAMP.*|INTERVAL|UUID"
+)
+
+
+def evaluate_constants(expressions: list[Expr]) -> list[Expr]:
+    """Each expression without columns as a literal of the same value and type, by one query.
+
+    An expression that raises stays as it is, and so does one of a type that text does not hold exactly.
+    """
+    import duckdb
+
+    with _lock:
+        try:
+            return _as_literals(expressions)
+        except duckdb.Error:
+            found: list[Expr] = []
+            for expression in expressions:
+                with contextlib.suppress(duckdb.Error):
+                    found += _as_literals([expression])
+                    continue
+                found.append(expression)
+            return found
+
+
+def _as_literals(expressions: list[Expr]) -> list[Expr]:
+    texts = [to_sql(expression) for expression in expressions]
+    asked = ", ".join(f"CAST({text} AS VARCHAR), typeof({text})" for text in texts)
+    row = kernel().execute(f"SELECT {asked}").fetchone() or ()
+    values = zip(row[::2], row[1::2], expressions, strict=True)
+    return [_as_literal(value, type_) or expression for value, type_, expression in values]
+
+
+def _as_literal(value: str | None, type_: str) -> Expr | None:
+    if not _EXACT_AS_TEXT.fullmatch(type_):
+        return None
+    match type_:
+        case _ if value is None:
+            return cast(exp.Null(), type_)
+        case "BOOLEAN":
+            return exp.Boolean(this=value == "true")
+        case "INTEGER" if not value.startswith("-"):
+            return exp.Literal.number(value)
+        case "VARCHAR":
+            return exp.Literal.string(value)
+    return cast(exp.Literal.string(value), type_)
+
+
 def translated(error: Exception) -> PlanError:
     """A kernel error about a query as the `PlanError` that tells the user what to do."""
     text = str(error).split("\n\nLINE ")[0]
@@ -103,3 +157,42 @@ def translated(error: Exception) -> PlanError:
         summary = summary.replace(" You might need to add explicit type casts.", "")
         return TypeMismatchError(f"{summary} Cast one side, or use other columns.")
     return PlanError(summary)
+
+
+@functools.cache
+def aggregate_functions() -> frozenset[str]:
+    """Lower-case names of the kernel's aggregate functions."""
+    with _lock:
+        rows = kernel().execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
+        )
+        return frozenset(name.casefold() for (name,) in rows.fetchall())
+
+
+def exported_schema(node: Node) -> tuple[Field, ...]:
+    """A node's columns as they come back after a journey through Arrow.
+
+    The same as `schema_of`, but for aggregate states, which travel as ordinary structs and numbers.
+    """
+    fields = schema_of(node)
+    if not any(field.type.startswith("AGGREGATE_STATE") for field in fields):
+        return fields
+    with _lock:
+        travelled = kernel().from_arrow(kernel().sql(_over_nothing(node)).to_arrow_table())
+        types = [str(type_) for type_ in travelled.types]
+    return tuple(
+        Field(field.name, type_) if field.type.startswith("AGGREGATE_STATE") else field
+        for field, type_ in zip(fields, types, strict=True)
+    )
+
+
+def evaluate(query: str) -> object:
+    """The value of a query with one row of one column, which reads no tables."""
+    import duckdb
+
+    with _lock:
+        try:
+            row = kernel().execute(query).fetchone()
+        except duckdb.Error as error:
+            raise translated(error) from None
+    return row[0] if row else None

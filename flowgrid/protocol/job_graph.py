@@ -10,7 +10,7 @@ import enum
 
 import msgspec
 
-from flowgrid.ids import ExecutorId
+from flowgrid.ids import ExecutorId, StageId
 
 
 class OutputKind(enum.StrEnum):
@@ -61,13 +61,15 @@ class StageOutputs(msgspec.Struct, frozen=True):
 
     `holders[p]` indexes `executors`; `attempts[p]` is the attempt's number. Both are -1 for a partition
     that is lost and that no slice of an unfinished task contains. Partition order is the
-    order in which readers concatenate, so a recomputed answer is the same answer.
+    order in which readers concatenate, so a recomputed answer is the same answer. `written_as` names
+    the stage in the files' names where that is not this one: a driver numbers its own tables.
     """
 
     stage: int
     executors: tuple[ExecutorAddress, ...]
     holders: tuple[int, ...]
     attempts: tuple[int, ...]
+    written_as: StageId | None = None
 
 
 class StageSpec(msgspec.Struct, frozen=True):

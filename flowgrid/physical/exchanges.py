@@ -1,0 +1,47 @@
+"""Exchanges: where partitioning changes, and with it one stage ends and others begin to read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowgrid.logical.nodes import Leaf
+from flowgrid.optimizer.estimates import Size
+from flowgrid.physical.partitioning import Hashed, Partitioning
+from flowgrid.protocol.job_graph import StageStatistics
+
+
+@dataclass(eq=False)
+class Exchange:
+    """The output of one stage. `statistics` come when it has succeeded; until then sizes are guesses."""
+
+    stage: int
+    partition_count: int
+    target_count: int
+    partitioning: Partitioning
+    statistics: StageStatistics | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StageRead(Leaf):
+    """The rows of an exchange: shared out among the tasks, or (`broadcast`) all of them to each."""
+
+    exchange: Exchange
+    broadcast: bool = False
+
+    @property
+    def exact_size(self) -> Size | None:
+        """Rows and bytes as they were counted; None while the stage has not succeeded."""
+        statistics = self.exchange.statistics
+        if statistics is None:
+            return None
+        return Size(float(statistics.total_rows), float(statistics.total_bytes))
+
+    def describe(self) -> str:
+        kind = "Broadcast" if self.broadcast else "Read"
+        how = self.exchange.partitioning
+        keys = f" hashed by {', '.join(min(how.keys))}" if isinstance(how, Hashed) else ""
+        return f"{kind} stage {self.exchange.stage}{keys} [{', '.join(self.columns)}]"
+
+
+class Pending(Exception):
+    """Planning can go no further until a submitted stage has succeeded and told its sizes."""

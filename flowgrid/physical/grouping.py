@@ -1,0 +1,190 @@
+"""Verbs for which rows with equal keys must meet: aggregates, DISTINCT, windows, set operations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from functools import partial
+
+from sqlglot import exp
+
+from flowgrid.expr.tree import Expr, cast, column, literal, to_sql
+from flowgrid.logical.nodes import (
+    Aggregate,
+    Distinct,
+    Named,
+    Node,
+    Project,
+    SetOperation,
+    Union,
+    Window,
+)
+from flowgrid.logical.schema import schema_of
+from flowgrid.physical import aggregation
+from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, through_project
+from flowgrid.physical.planning import Planning
+from flowgrid.physical.stage_book import Pipeline, all_of, rows_of
+
+_FOLDING_PAYS_BELOW = 0.5
+"""Groups per row above which a fold before the exchange costs more than the rows it saves."""
+
+
+def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
+    """Folded where the rows are, met by their keys, folded again; or met first, if it must be."""
+    if node.sets is not None:
+        return planner.pipeline(planner.rewritten("sets", node, partial(one_per_set, node)))
+    child = planner.pipeline(node.input)
+    here = dataclasses.replace(node, input=child.node)
+    if _together(child.partitioning, [key.expression for key in node.keys]):
+        return Pipeline(here, _after_keys(child.partitioning, here))
+    folded = aggregation.fold(here)
+    if folded is not None and (not node.keys or _folding_pays(here)):
+        met = _met(planner, node, folded.partial, [column(key) for key in folded.keys])
+        done = folded.finish(met.node)
+        return Pipeline(done, _after_finish(met.partitioning, done))
+    rows = aggregation.distinct_argument(here)
+    if not node.keys:
+        planner.book.notes.append(
+            f"gathered to one task: {here.describe()} cannot be folded in parts"
+        )
+    met = _met(planner, node, rows or child.node, [key.expression for key in node.keys])
+    done = dataclasses.replace(node, input=met.node)
+    return Pipeline(done, _after_keys(met.partitioning, done))
+
+
+def plan_distinct(planner: Planning, node: Distinct) -> Pipeline:
+    """Whole rows are made distinct where they are, then met; with `on`, all candidates must meet."""
+    child = planner.pipeline(node.input)
+    here = dataclasses.replace(node, input=child.node)
+    keys: list[Expr] = [column(name) for name in (node.columns if node.on is None else node.on)]
+    if _together(child.partitioning, keys):
+        return Pipeline(here, child.partitioning)
+    met = _met(planner, node, here if node.on is None else child.node, keys)
+    return Pipeline(dataclasses.replace(node, input=met.node), met.partitioning)
+
+
+def plan_window(planner: Planning, node: Window) -> Pipeline:
+    """Windows of one PARTITION BY run where its rows meet; several are computed one after another."""
+    groups: dict[tuple[str, ...], list[Named]] = {}
+    for named in node.expressions:
+        groups.setdefault(
+            tuple(to_sql(key) for key in _partition_keys(named.expression)), []
+        ).append(named)
+    if len(groups) > 1:
+        return planner.pipeline(planner.rewritten("windows", node, partial(_chained, node, groups)))
+    keys = _partition_keys(node.expressions[0].expression)
+    child = planner.pipeline(node.input)
+    if _together(child.partitioning, keys):
+        return Pipeline(dataclasses.replace(node, input=child.node), child.partitioning)
+    if not keys:
+        planner.book.notes.append(f"gathered to one task: {node.describe()} has no PARTITION BY")
+    met = _met(planner, node, child.node, keys)
+    return Pipeline(dataclasses.replace(node, input=met.node), met.partitioning)
+
+
+def _partition_keys(expression: Expr) -> list[Expr]:
+    """The keys on which all windows of an expression agree; none if they do not."""
+    windows = list(expression.find_all(exp.Window))
+    keys = [tuple(to_sql(key) for key in one.args.get("partition_by") or ()) for one in windows]
+    if len(set(keys)) != 1:
+        return []
+    found: list[Expr] = list(windows[0].args.get("partition_by") or ())
+    return found
+
+
+def _chained(node: Window, groups: dict[tuple[str, ...], list[Named]]) -> Node:
+    tree = node.input
+    for group in groups.values():
+        tree = Window(tree, tuple(group))
+    return Project(tree, tuple(Named(name, column(name)) for name in node.columns))
+
+
+def plan_set_operation(planner: Planning, node: SetOperation) -> Pipeline:
+    """INTERSECT and EXCEPT where equal rows of both sides meet, compared in the common types."""
+    left, right = all_of(
+        partial(planner.pipeline, node.left), partial(planner.pipeline, node.right)
+    )
+    if isinstance(left.partitioning, Single) and isinstance(right.partitioning, Single):
+        tree = dataclasses.replace(node, left=left.node, right=right.node)
+        return Pipeline(tree, Single())
+    fields = schema_of(dataclasses.replace(node, left=left.node, right=right.node))
+    sides = []
+    for side in (left, right):
+        items = [
+            Named(field.name, cast(column(name), field.type))
+            for field, name in zip(fields, side.node.columns, strict=True)
+        ]
+        sides.append(Project(side.node, tuple(items)))
+    keys = [column(field.name) for field in fields]
+    types = [field.type for field in fields]
+    targets = planner.book.targets((node, 0), *sides)
+    met = all_of(
+        *(
+            partial(planner.book.hashed, (node, index), side, keys, types, targets)
+            for index, side in enumerate(sides)
+        )
+    )
+    tree = dataclasses.replace(node, left=met[0].node, right=met[1].node)
+    return Pipeline(tree, met[0].partitioning)
+
+
+def one_per_set(node: Aggregate) -> Node:
+    """GROUPING SETS as a union of ordinary aggregates; `grouping()` is a constant in each."""
+    assert node.sets is not None
+    types = {field.name: field.type for field in schema_of(node)}
+    parts: list[Node] = []
+    for chosen in node.sets:
+        keys = tuple(node.keys[index] for index in chosen)
+        aggregates = tuple(
+            Named(named.name, _grouping_folded(named.expression, node, chosen))
+            for named in node.aggregates
+        )
+        part = Aggregate(node.input, keys, aggregates)
+        there = {key.name for key in keys} | {named.name for named in aggregates}
+        items = tuple(
+            Named(name, column(name) if name in there else cast(literal(None), types[name]))
+            for name in node.columns
+        )
+        parts.append(Project(part, items))
+    return parts[0] if len(parts) == 1 else Union(tuple(parts))
+
+
+def _grouping_folded(expression: Expr, node: Aggregate, chosen: tuple[int, ...]) -> Expr:
+    """The expression with every `grouping(a, b)` as the number it is for this set."""
+    grouped = {to_sql(node.keys[index].expression) for index in chosen}
+
+    def replace(tree: Expr) -> Expr:
+        name = tree.name if isinstance(tree, exp.Anonymous) else tree.key
+        if name.casefold() not in ("grouping", "grouping_id"):
+            return tree
+        bits = ["0" if to_sql(key) in grouped else "1" for key in tree.iter_expressions()]
+        return cast(literal(int("".join(bits) or "0", 2)), "BIGINT")
+
+    return expression.copy().transform(replace, copy=False)
+
+
+def _met(planner: Planning, place: Hashable, source: Node, keys: list[Expr]) -> Pipeline:
+    if not keys:
+        return planner.book.gathered(place, Pipeline(source, Spread()))
+    return planner.book.met(place, source, keys)
+
+
+def _together(how: Partitioning, keys: list[Expr]) -> bool:
+    """Whether rows that agree on all keys are in one task already."""
+    if isinstance(how, Hashed):
+        names = [key.name for key in keys if isinstance(key, exp.Column)]
+        return how.groups_by(names)
+    return isinstance(how, Single)
+
+
+def _folding_pays(node: Aggregate) -> bool:
+    return rows_of(node) < _FOLDING_PAYS_BELOW * rows_of(node.input)
+
+
+def _after_keys(how: Partitioning, node: Aggregate) -> Partitioning:
+    kept = Project(node.input, node.keys)
+    return through_project(how, kept)
+
+
+def _after_finish(how: Partitioning, done: Node) -> Partitioning:
+    return through_project(how, done) if isinstance(done, Project) else how

@@ -1,0 +1,255 @@
+"""From an optimised logical plan to stages, as far as can be decided now.
+
+The planner walks the plan from its leaves and keeps what can run together in one tree. Where rows must
+meet that are not together, it puts an exchange: the tree so far becomes a stage, and planning goes on
+over what that stage will write. Some decisions need sizes that only a finished stage knows (broadcast
+or hash, how many tasks); then planning stops with `Pending` and is taken up again, from the same plan,
+when the next stage has succeeded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from flowgrid.expr.tree import conjuncts
+from flowgrid.logical.nodes import (
+    Aggregate,
+    Distinct,
+    Filter,
+    GivenTable,
+    IntegerRange,
+    Join,
+    KernelQuery,
+    Leaf,
+    Limit,
+    MapBatches,
+    Node,
+    Project,
+    Repartition,
+    Sample,
+    Scan,
+    SetOperation,
+    Sort,
+    Union,
+    Unnest,
+    Window,
+    Write,
+)
+from flowgrid.logical.rendering import consumers, topological
+from flowgrid.physical import grouping, joining, ordering
+from flowgrid.physical.exchanges import Pending
+from flowgrid.physical.joins import expression_types
+from flowgrid.physical.layout import Shape, scan_shares
+from flowgrid.physical.partitioning import Single, Spread, through_project
+from flowgrid.physical.planning import Planning
+from flowgrid.physical.stage_book import Give, Pipeline, StageBook, all_of, rows_of
+from flowgrid.protocol.fragment import BlocksOutput, Output, SinkOutput
+from flowgrid.protocol.job_graph import StageSpec, StageStatistics
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Advance:
+    """Stages that can be submitted now; `complete` when the last of them is the result."""
+
+    stages: tuple[StageSpec, ...]
+    complete: bool
+
+
+class Planner(Planning):
+    """Plans one job: `advance()`, and again after every `finished()`, until it is complete.
+
+    `give` turns a driver's table into a stage; `sink` is where a `Write` puts its files.
+    """
+
+    def __init__(
+        self, plan: Node, shape: Shape, give: Give, sink: SinkOutput | None = None, seed: int = 0
+    ) -> None:
+        self._book = StageBook(shape, give, seed)
+        self._plan = plan.input if isinstance(plan, Write) else plan
+        self._output: Output = sink or BlocksOutput(1, "single")
+        self._shared = shared_subplans(self._plan, shape.slots)
+        self._decisions: dict[Hashable, Any] = {}
+        self._complete = False
+
+    @property
+    def book(self) -> StageBook:
+        return self._book
+
+    def finished(self, stage: int, statistics: StageStatistics) -> None:
+        """A stage has succeeded with these sizes; hearing it twice changes nothing."""
+        self.book.finished(stage, statistics)
+
+    def advance(self) -> Advance:
+        """The stages that can be decided now and were not before."""
+        if not self._complete:
+            try:
+                self._finish()
+                self._complete = True
+            except Pending:
+                pass
+        return Advance(self.book.take_new(), self._complete)
+
+    def explain(self) -> str:
+        """The stages decided so far, as text."""
+        return self.book.explain()
+
+    def _finish(self) -> None:
+        text = "sink" if isinstance(self._output, SinkOutput) else "result"
+        one_slot = self.book.shape.slots == 1
+        root = self._whole(self._plan) if one_slot else self.pipeline(self._plan).node
+        self.book.stage(root, self._output, text)
+
+    def _whole(self, root: Node) -> Node:
+        """With one slot: the plan as one tree for one kernel, which optimises it itself."""
+        done: dict[Node, Node] = {}
+        for node in topological(root):
+            if isinstance(node, GivenTable):
+                done[node] = self.book.given(node).node
+                continue
+            tree = node.with_inputs([done[child] for child in node.inputs])
+            if node in self._shared and node is not root:
+                tree = self.book.kept(("shared", node), Pipeline(tree, Single()), "shared").node
+            done[node] = tree
+        return done[root]
+
+    def pipeline(self, node: Node) -> Pipeline:
+        if node in self._shared:
+            return self.book.kept(("shared", node), self._verb(node), "shared")
+        return self._verb(node)
+
+    def decided(self, question: Hashable, answer: Callable[[], T]) -> T:
+        if question not in self._decisions:
+            self._decisions[question] = answer()
+        found: T = self._decisions[question]
+        return found
+
+    def rewritten(self, kind: str, node: Node, make: Callable[[], Node]) -> Node:
+        def rewrite() -> Node:
+            made = make()
+            self._shared |= shared_subplans(made, self.book.shape.slots)
+            return made
+
+        return self.decided((kind, node), rewrite)
+
+    def _verb(self, node: Node) -> Pipeline:
+        match node:
+            case Scan():
+                return self._scan(dataclasses.replace(node), ())
+            case Filter(input=Scan() as scan) if scan not in self._shared:
+                return self._scan(dataclasses.replace(scan), (node,))
+            case IntegerRange():
+                return Pipeline(dataclasses.replace(node), Spread())
+            case GivenTable():
+                return self.book.given(node)
+            case Project():
+                child = self.pipeline(node.input)
+                how = through_project(child.partitioning, node)
+                return Pipeline(dataclasses.replace(node, input=child.node), how)
+            case Filter() | Sample():
+                child = self.pipeline(node.input)
+                return Pipeline(dataclasses.replace(node, input=child.node), child.partitioning)
+            case Unnest() | MapBatches():
+                child = self.pipeline(node.input)
+                single = isinstance(child.partitioning, Single)
+                tree = dataclasses.replace(node, input=child.node)
+                return Pipeline(tree, Single() if single else Spread())
+            case Aggregate():
+                return grouping.plan_aggregate(self, node)
+            case Distinct():
+                return grouping.plan_distinct(self, node)
+            case Window():
+                return grouping.plan_window(self, node)
+            case SetOperation():
+                return grouping.plan_set_operation(self, node)
+            case Join():
+                return joining.plan_join(self, node)
+            case Sort():
+                return ordering.plan_sort(self, node)
+            case Limit():
+                return ordering.plan_limit(self, node)
+            case Repartition():
+                return self._repartition(node)
+            case Union():
+                return self._union(node)
+            case KernelQuery():
+                return self._kernel_query(node)
+        raise AssertionError(f"no plan for {type(node).__name__}")
+
+    def _scan(self, scan: Scan, filters: tuple[Filter, ...]) -> Pipeline:
+        predicates = [part for one in filters for part in conjuncts(one.predicate)]
+        one_task = len(scan_shares(scan, predicates, self.book.shape)) <= 1
+        tree: Node = scan
+        for one in filters:
+            tree = Filter(tree, one.predicate)
+        return Pipeline(tree, Single() if one_task else Spread())
+
+    def _union(self, node: Union) -> Pipeline:
+        children = all_of(*(partial(self.pipeline, child) for child in node.relations))
+        single = all(isinstance(child.partitioning, Single) for child in children)
+        tree = Union(tuple(child.node for child in children))
+        if single and rows_of(tree) > _ROWS_OF_ONE_TASK_MAX:
+            single = False
+        return Pipeline(tree, Single() if single else Spread())
+
+    def _repartition(self, node: Repartition) -> Pipeline:
+        child = self.pipeline(node.input)
+        count = node.count or self.book.shape.slots
+        if node.keys:
+            types = expression_types(child.node, list(node.keys))
+            return self.book.hashed(node, child.node, node.keys, types, count)
+        output = BlocksOutput(count, "round_robin")
+        text = f"round robin × {count}"
+        exchange = self.book.exchange(node, child.node, Spread(), output, text)
+        return Pipeline(self.book.read(exchange, child.node), Spread())
+
+    def _kernel_query(self, node: KernelQuery) -> Pipeline:
+        self.book.notes.append(f"gathered to one task: {node.reason or node.describe()}")
+        children = all_of(*(partial(self.pipeline, child) for child in node.relations))
+        gathered = all_of(
+            *(
+                partial(self.book.gathered, (node, index), child)
+                for index, child in enumerate(children)
+            )
+        )
+        tree = dataclasses.replace(node, relations=tuple(child.node for child in gathered))
+        return Pipeline(tree, Single())
+
+
+def partitioned(root: Node) -> Node:
+    """The plan with every query replaced by the partitioned nodes that say the same."""
+    done: dict[Node, Node] = {}
+    for node in topological(root, _inside):
+        inside = [done[child] for child in _inside(node)]
+        bound = isinstance(node, KernelQuery) and node.bound is not None
+        done[node] = inside[0] if bound else node.with_inputs(inside)
+    return done[root]
+
+
+def _inside(node: Node) -> tuple[Node, ...]:
+    return (node.bound,) if isinstance(node, KernelQuery) and node.bound else node.inputs
+
+
+def shared_subplans(root: Node, slots: int) -> frozenset[Node]:
+    """Nodes that several verbs read and that should be computed once.
+
+    With one slot the kernel shares by itself, except what user functions make: a stream can be read
+    only once. With several, scanning twice is cheaper than writing what was scanned.
+    """
+    counts = consumers(root)
+    heavy: dict[Node, bool] = {}
+    for node in topological(root):
+        own = isinstance(node, MapBatches) or (slots > 1 and not isinstance(node, _CHEAP))
+        heavy[node] = own or any(heavy[child] for child in node.inputs)
+    return frozenset(node for node, count in counts.items() if count > 1 and heavy[node])
+
+
+_CHEAP = (Leaf, Filter, Project)
+
+_ROWS_OF_ONE_TASK_MAX = 1_000_000
+"""A union of single tasks stays in one task up to here."""

@@ -1,0 +1,165 @@
+"""A session's engine: from a logical plan to an answer.
+
+The engine starts or finds a cluster, plans, submits the stages that can be decided, and plans on as
+they finish (`flowgrid.physical.planner`). Heavy imports wait until the cluster's processes have been
+started, so that both go on at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flowgrid.config import Config
+from flowgrid.protocol.messages import JobFailed, JobSucceeded, StageSucceeded
+from flowgrid.submit.client import Job, JobClient
+from flowgrid.submit.failures import raise_failure
+from flowgrid.submit.given_tables import GivenTables
+from flowgrid.submit.local_cluster import LocalCluster
+from flowgrid.submit.master import LocalMaster, parse_master
+from flowgrid.transport.security import Keys, Role
+
+if TYPE_CHECKING:
+    from flowgrid.io.commit import Staging
+    from flowgrid.logical.nodes import Node, Write
+    from flowgrid.physical.layout import Shape
+    from flowgrid.physical.planner import Planner
+    from flowgrid.protocol.fragment import SinkOutput
+    from flowgrid.submit.results import Result
+
+
+class Engine:
+    """Runs plans on one cluster. Safe to use from several threads: each `run` is a job."""
+
+    def __init__(self, master: str, config: Config, name: str, keys: str | None) -> None:
+        """Starts (or connects to) the cluster and returns at once.
+
+        Raises `ConfigError` for a master or keys that cannot be used.
+        """
+        self._config = config
+        self._name = name
+        self._keys = Keys(Path(keys), Role.SUBMITTER) if keys else None
+        self._numbers = itertools.count(1)
+        self._closing = threading.Lock()
+        parsed = parse_master(master, config)
+        self._cluster: LocalCluster | None = None
+        self._slots: int | None = None
+        if isinstance(parsed, LocalMaster):
+            self._cluster = LocalCluster.start(parsed, config)
+            self._slots = parsed.executors * parsed.slots_per_executor
+            address, watch = self._cluster.control_address, self._cluster.failure
+            self._tables = GivenTables(self._cluster.directory, None, None)
+            self._client = JobClient(address, None, config, name, watch)
+        else:
+            self._tables = GivenTables(None, _reachable(parsed.address), self._keys)
+            self._client = JobClient.open(parsed.address, self._keys, config, name)
+
+    def run(self, plan: Node) -> Result:
+        """The plan's answer, when the job is done. Raises `FlowGridError` if there is none."""
+        from flowgrid.logical.nodes import Write
+        from flowgrid.logical.schema import schema_of
+
+        schema_of(plan.input if isinstance(plan, Write) else plan)  # what cannot mean anything
+        if not isinstance(plan, Write):
+            return self._run(plan, None)
+        from flowgrid.io import commit
+
+        staging = commit.prepare(plan.path, plan.mode)
+        try:
+            result = self._run(plan, _sink(plan, staging))
+            commit.commit(staging, result.files, plan.mode)
+        except BaseException:
+            commit.abort(staging)
+            raise
+        return result
+
+    def explain_stages(self, plan: Node) -> str:
+        """The stages as they would be if every estimate were right."""
+        from flowgrid.physical.rehearsal import rehearse
+
+        return rehearse(_prepared(plan, self._shape()), self._shape())
+
+    def close(self) -> None:
+        """End the session and, if it is ours, the cluster; called again it does nothing."""
+        with self._closing:
+            self._client.close()
+            self._tables.close()
+            if self._cluster is not None:
+                self._cluster.close()
+
+    def _shape(self) -> Shape:
+        from flowgrid.physical.layout import Shape
+
+        return Shape(self._slots or self._client.wait_for_slots(), self._config)
+
+    def _run(self, plan: Node, sink: SinkOutput | None) -> Result:
+        from flowgrid.physical.planner import Planner
+
+        shape = self._shape()
+        seed = int.from_bytes(os.urandom(4))
+        planner = Planner(_prepared(plan, shape), shape, self._tables.give, sink, seed)
+        first = planner.advance()
+        name = f"{self._name} {next(self._numbers)}"
+        job = self._client.submit(name, first.stages, first.complete)
+        try:
+            succeeded = _follow(job, planner)
+        except KeyboardInterrupt:
+            job.cancel("interrupted")
+            raise
+        return self._result(job, succeeded, plan, planner)
+
+    def _result(self, job: Job, succeeded: JobSucceeded, plan: Node, planner: Planner) -> Result:
+        from flowgrid.logical.schema import arrow_schema, schema_of
+        from flowgrid.protocol.failures import Failure
+        from flowgrid.submit.results import Result
+
+        def recompute(failure: Failure) -> JobSucceeded:
+            job.report_fetch_failed(failure)
+            return _follow(job, planner)
+
+        schema = arrow_schema(schema_of(plan))
+        return Result(succeeded, schema, planner.explain(), self._keys, recompute, job.release)
+
+
+def _reachable(scheduler: str) -> str:
+    """An address of this machine, with any free port, on the network that leads to the scheduler."""
+    there = urlsplit(scheduler)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((there.hostname, there.port))  # sends nothing: it only chooses a way
+        return f"tcp://{probe.getsockname()[0]}:0"
+
+
+def _prepared(plan: Node, shape: Shape) -> Node:
+    """The plan as it is handed to the planner: one slot's kernel optimises for itself."""
+    if shape.slots == 1:
+        return plan
+    from flowgrid.optimizer.optimizer import optimize
+    from flowgrid.physical.planner import partitioned
+
+    return optimize(partitioned(plan))
+
+
+def _sink(plan: Write, staging: Staging) -> SinkOutput:
+    from flowgrid.protocol.fragment import SinkOutput
+
+    return SinkOutput(plan.format, staging.url, plan.partition_by, dict(plan.options))
+
+
+def _follow(job: Job, planner: Planner) -> JobSucceeded:
+    """Wait for the job's end, and let its graph grow meanwhile."""
+    while True:
+        match job.next_event():
+            case JobSucceeded() as succeeded:
+                return succeeded
+            case JobFailed() as failed:
+                raise_failure(failed)
+            case StageSucceeded(stage=stage, statistics=statistics):
+                planner.finished(stage.number, statistics)
+                step = planner.advance()
+                if step.stages:
+                    job.add_stages(step.stages, step.complete)

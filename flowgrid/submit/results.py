@@ -1,0 +1,107 @@
+"""A job's answer, as a stream of record batches in partition order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import zmq
+
+from flowgrid.ids import AttemptId
+from flowgrid.io.arrow_types import plain_schema, to_plain
+from flowgrid.io.stage_reader import StageReader, StageReadError
+from flowgrid.protocol.failures import Failure, FailureKind
+from flowgrid.protocol.job_graph import Slice, StageOutputs
+from flowgrid.protocol.messages import JobSucceeded, WrittenFile
+from flowgrid.transport.host import host_identity
+from flowgrid.transport.remote_blocks import RemoteBlocks
+from flowgrid.transport.security import Keys
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Result:
+    """What a job left. A context manager: leaving it lets the cluster drop the blocks.
+
+    `schema` is known without reading. Batches are views of mapped files where they can be; they stay
+    valid after the result is closed.
+    """
+
+    def __init__(
+        self,
+        succeeded: JobSucceeded,
+        schema: pa.Schema,
+        stages: str,
+        keys: Keys | None,
+        recompute: Callable[[Failure], JobSucceeded],
+        release: Callable[[], None],
+    ) -> None:
+        """`recompute` makes the cluster produce a lost block again and gives the new locations."""
+        self.schema = plain_schema(schema)
+        self.stages = stages
+        self._succeeded = succeeded
+        self._keys = keys
+        self._recompute = recompute
+        self._release = release
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def files(self) -> tuple[tuple[AttemptId, WrittenFile], ...]:
+        """What the attempts of a sink wrote, in partition order."""
+        return self._succeeded.files
+
+    @property
+    def rows(self) -> int:
+        return self._succeeded.statistics.total_rows
+
+    def close(self) -> None:
+        """Let the cluster drop the result; called again it does nothing."""
+        release, self._release = self._release, lambda: None
+        release()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows. A block that is lost is computed again, and reading goes on where it was.
+
+        Raises `JobError` if it cannot be.
+        """
+        with zmq.Context() as context, RemoteBlocks(context, self._keys) as remote:
+            for partition in range(len(self._succeeded.outputs.holders)):
+                for batch in self._partition(partition, remote):
+                    yield to_plain(batch).cast(self.schema)
+
+    def _partition(self, partition: int, remote: RemoteBlocks) -> Iterator[pa.RecordBatch]:
+        seen = 0
+        while True:
+            reader = self._reader(self._succeeded.outputs, partition, remote)
+            try:
+                for position, batch in enumerate(reader.batches()):
+                    if position >= seen:
+                        seen += 1
+                        yield batch
+                return
+            except StageReadError as error:
+                failure = Failure(FailureKind.FETCH_FAILED, str(error), fetch=error.failure)
+                self._succeeded = self._recompute(failure)
+
+    def _reader(self, outputs: StageOutputs, partition: int, remote: RemoteBlocks) -> StageReader:
+        slice_ = Slice(0, 1, partition, partition + 1)
+        job = self._succeeded.job.number
+        return StageReader(job, outputs, slice_, host_identity(), remote.open)
+
+
+def keys_of(directory: Path | None, role: str) -> Keys | None:
+    """The keys in a directory, if one was given."""
+    return Keys(directory, role) if directory is not None else None
