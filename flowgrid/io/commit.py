@@ -57,8 +57,7 @@ def prepare(path: str, mode: str) -> Staging:
     Finishes a commit that was interrupted there. Raises `OutputExistsError` if `mode` is "error" and
     the directory holds anything, and `ConfigError` for an unknown mode.
     """
-    if mode not in MODES:
-        raise ConfigError(f"mode={mode!r} is none of {', '.join(MODES)}")
+    check_mode(mode)
     full = path if protocol_of(path) else local_path(path)
     output = _Output(full)
     for token in output.tokens():
@@ -66,6 +65,12 @@ def prepare(path: str, mode: str) -> Staging:
             output.roll_forward(token)
     _refuse_existing(output, mode)
     return Staging(full, uuid.uuid4().hex[:12], tuple(output.missing_folders()))
+
+
+def check_mode(mode: str) -> None:
+    """Raise `ConfigError` for a mode that there is not."""
+    if mode not in MODES:
+        raise ConfigError(f"mode={mode!r} is none of {', '.join(MODES)}")
 
 
 def commit(staging: Staging, files: Iterable[tuple[AttemptId, WrittenFile]], mode: str) -> None:

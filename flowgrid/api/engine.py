@@ -1,0 +1,43 @@
+"""What a DataFrame needs of whatever runs its plans; `flowgrid.submit.execution` has the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from flowgrid.logical.nodes import Node
+
+
+class Result(Protocol):
+    """The answer of a job that has succeeded; leaving the context releases its blocks."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def batches(self) -> Iterator[pa.RecordBatch]: ...
+
+    def __enter__(self) -> Result: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class Engine(Protocol):
+    """Runs logical plans. Every method raises subclasses of `FlowGridError`.
+
+    A `Write` is committed when `run` returns; its result has no rows.
+    """
+
+    def run(self, plan: Node) -> Result: ...
+
+    def explain_stages(self, plan: Node) -> str: ...
+
+    def close(self) -> None: ...

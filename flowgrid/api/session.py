@@ -1,0 +1,164 @@
+"""Session: where a query starts. `connect` starts a cluster or joins one.
+
+The cluster starts in the background, so connecting imports nothing heavy first: sqlglot, pyarrow and
+DuckDB load while scheduler and executors do. That is why methods here import what they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from flowgrid.api.catalog import Catalog
+from flowgrid.config import Config
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from flowgrid.api.dataframe import DataFrame
+    from flowgrid.api.engine import Engine
+    from flowgrid.io.listing import Paths
+    from flowgrid.logical.nodes import Node
+
+
+def connect(
+    master: str | None = None,
+    conf: Mapping[str, object] | None = None,
+    name: str | None = None,
+    keys: str | None = None,
+) -> Session:
+    """A session with a cluster: "local", "local[N]", "local-cluster[E,S,M]" or "tcp://host:port".
+
+    Without arguments it takes what `flowgrid submit` was given, or else "local". `keys` is the
+    directory with this driver's keys for a cluster that asks for them. Raises `ConfigError` for a
+    wrong master or setting, `ConnectError` when the cluster cannot be reached.
+    """
+    from flowgrid.submit.execution import Engine
+    from flowgrid.submit.master import submitted_defaults
+
+    submitted = submitted_defaults()
+    config = Config.parse({**submitted.conf, **(conf or {})})
+    directory = keys or (str(submitted.keys) if submitted.keys else None)
+    engine = Engine(
+        master or submitted.master or "local", config, name or submitted.name or "", directory
+    )
+    return Session(engine)
+
+
+class Session:
+    """A driver's connection to a cluster, with its tables. Close it, or use it with `with`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._catalog = Catalog()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, and the cluster if it was started for it."""
+        self.engine.close()
+
+    def _frame(self, node: Node) -> DataFrame:
+        from flowgrid.api.dataframe import DataFrame
+
+        return DataFrame(node, self.engine)
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def read_parquet(self, paths: Paths, *, hive_partitioning: bool | None = None) -> DataFrame:
+        """Parquet files of one schema, by path, directory, glob, URL or a list of these.
+
+        Directories named ``column=value`` become columns unless `hive_partitioning` is False.
+        Raises `InputError` for a missing or unreadable file, `SchemaMismatchError` for files that
+        differ.
+        """
+        from flowgrid.api import reading
+
+        return self._frame(reading.read_parquet(paths, {"hive_partitioning": hive_partitioning}))
+
+    def read_csv(self, paths: Paths, **options: Any) -> DataFrame:
+        """CSV files. Names, types and dialect are found from a sample unless `options` say them.
+
+        Options are those of DuckDB's ``read_csv``: ``header=True, delimiter=";", schema={"a": "BIGINT"},
+        types={…}, nullstr="-", dateformat="%d.%m.%Y"``, …
+        """
+        from flowgrid.api import reading
+
+        return self._frame(reading.read_csv(paths, options))
+
+    def read_json(self, paths: Paths, **options: Any) -> DataFrame:
+        """JSON files, one object per line or arrays of objects; options of DuckDB's ``read_json``."""
+        from flowgrid.api import reading
+
+        return self._frame(reading.read_json(paths, options))
+
+    def read_ipc(self, paths: Paths) -> DataFrame:
+        """Arrow IPC files or streams of one schema."""
+        from flowgrid.api import reading
+
+        return self._frame(reading.read_ipc(paths))
+
+    def read_text(self, paths: Paths) -> DataFrame:
+        """The lines of text files as the column ``value``."""
+        from flowgrid.api import reading
+
+        return self._frame(reading.read_text(paths))
+
+    # -- values of this process ----------------------------------------------------------------
+
+    def from_arrow(self, data: object) -> DataFrame:
+        """Rows of a pyarrow, pandas or Polars table, of batches, or of any Arrow stream."""
+        from flowgrid.api import reading
+
+        return self._frame(reading.from_arrow(data))
+
+    def from_pylist(
+        self, rows: Iterable[Mapping[str, object]], schema: pa.Schema | None = None
+    ) -> DataFrame:
+        """Rows as dicts."""
+        from flowgrid.api import reading
+
+        return self._frame(reading.from_pylist(rows, schema))
+
+    def range(
+        self, start: int, stop: int | None = None, step: int = 1, *, name: str = "id"
+    ) -> DataFrame:
+        """The integers of Python's ``range`` as one BIGINT column."""
+        from flowgrid.errors import PlanError
+        from flowgrid.logical.nodes import IntegerRange
+        from flowgrid.protocol.fragment import Field
+
+        if step == 0:
+            raise PlanError("range needs a step that is not 0")
+        first, last = (0, start) if stop is None else (start, stop)
+        return self._frame(IntegerRange((Field(name, "BIGINT"),), first, last, step))
+
+    # -- tables by name ------------------------------------------------------------------------
+
+    def register(self, name: str, frame: DataFrame | object) -> None:
+        """Give a frame (or what `from_arrow` takes) a name for `sql` and `table`."""
+        from flowgrid.api.dataframe import DataFrame
+
+        found = frame if isinstance(frame, DataFrame) else self.from_arrow(frame)
+        self._catalog.register(name, found.node)
+
+    def table(self, name: str) -> DataFrame:
+        return self._frame(self._catalog.table(name))
+
+    def sql(
+        self, text: str, params: Sequence[object] | Mapping[str, object] | None = None
+    ) -> DataFrame:
+        """A query in DuckDB's dialect over registered tables; ``?`` and ``$name`` take `params`."""
+        from flowgrid.api.sql import bind
+
+        return self._frame(bind(text, self._catalog, params))
