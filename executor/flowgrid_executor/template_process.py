@@ -21,7 +21,8 @@ def spawn_template(runner: str) -> tuple[subprocess.Popen[bytes], socket.socket]
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, "-m", "flowgrid_executor.template"]
+        command = [sys.executable, *(["-P"] if sys.flags.safe_path else [])]
+        command += ["-m", "flowgrid_executor.template"]
         command += ["--control-fd", str(theirs.fileno()), "--runner", runner]
         process = subprocess.Popen(
             [*command, "--parent", str(os.getpid())],

@@ -43,7 +43,9 @@ def run_attempt(request: RunAttempt) -> AttemptReport:
             signal.pause()
         case "print":
             print("a word from the user")
-            os.write(1, b"a word from native code\n")
+            libc = ctypes.CDLL(None)
+            libc.puts(b"a word from native code")
+            libc.fflush(None)
             return DONE
         case "_exit":
             os._exit(3)
