@@ -25,3 +25,9 @@ def seed(request: pytest.FixtureRequest) -> int:
 def tpch_data() -> Path:
     """A folder with the TPC-H tables at `TPCH_SCALE`, one Parquet file each."""
     return datasets.tpch(TPCH_SCALE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_folder_is_chosen(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Before a test that gives drivers another TMPDIR, in which it wants nothing to stay."""
+    tmp_path_factory.getbasetemp()

@@ -25,6 +25,9 @@ from tests.cluster.deadlines import eventually
 
 MARK = "FLOWGRID_TEST_MARK"
 
+_TEMPORARY = tempfile.gettempdir()
+"""Kept from before anybody moves in. Pytest's folders have names too long for the paths of sockets."""
+
 _LISTENING = "0A"
 
 
@@ -86,8 +89,7 @@ class Premises:
 @contextlib.contextmanager
 def moved_in() -> Iterator[Premises]:
     """Let this process be a driver with a mark and a temporary folder of its own; empty at the end."""
-    # Not pytest's tmp_path: its names are too long for the paths of sockets.
-    folder = Path(tempfile.mkdtemp(prefix="fgtest-"))
+    folder = Path(tempfile.mkdtemp(prefix="fgtest-", dir=_TEMPORARY))
     premises = Premises(folder / "tmp")
     try:
         with pytest.MonkeyPatch.context() as patch:

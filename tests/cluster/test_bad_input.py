@@ -86,7 +86,7 @@ def test_an_output_that_exists_is_left_alone(orders: fg.DataFrame, tmp_path: Pat
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("master", ["locale", "local[0]", "local-cluster[2]", "http://x:1", ""])
+@pytest.mark.parametrize("master", ["locale", "local[0]", "local-cluster[2]", "http://x:1"])
 def test_a_wrong_master_is_refused_before_anything_starts(premises: Premises, master: str) -> None:
     with pytest.raises(errors.ConfigError, match="local-cluster"):
         fg.connect(master)

@@ -20,7 +20,7 @@ SERVERS = {
 
 
 def run_something(session: fg.Session) -> None:
-    counted = session.range(10_000).group_by("range").agg(fg.count().alias("n"))
+    counted = session.range(10_000).group_by("id").agg(fg.count().alias("n"))
     assert counted.count() == 10_000
 
 

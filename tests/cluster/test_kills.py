@@ -98,7 +98,7 @@ def test_losing_every_executor_is_an_error_by_name(premises: Premises) -> None:
         for executor in premises.running("flowgrid_executor"):
             executor.kill()
         with pytest.raises(fg.errors.NoExecutorsError, match="executor"):
-            session.range(1_000).group_by("range").agg(fg.count().alias("n")).collect()
+            session.range(1_000).group_by("id").agg(fg.count().alias("n")).collect()
 
 
 def test_losing_the_scheduler_is_an_error_by_name(premises: Premises) -> None:

@@ -27,7 +27,7 @@ def waits(batch):
     return batch
 
 with fg.connect(master) as session:
-    keys = session.range(200_000).group_by("range").agg(fg.count().alias("n"))
+    keys = session.range(200_000).group_by("id").agg(fg.count().alias("n"))
     keys.map_batches(waits, schema=pa.schema({"n": pa.int64()})).collect()
 """
 """A job that has shuffled and then runs until somebody stops it."""
@@ -36,7 +36,7 @@ with fg.connect(master) as session:
 @pytest.mark.parametrize("master", MASTERS)
 def test_a_closed_session_leaves_nothing(premises: Premises, master: str) -> None:
     with fg.connect(master) as session:
-        assert session.range(1_000).group_by("range").agg(fg.count().alias("n")).count() == 1_000
+        assert session.range(1_000).group_by("id").agg(fg.count().alias("n")).count() == 1_000
         assert premises.processes(), "nothing was started: the census is blind"
     premises.require_empty()
 

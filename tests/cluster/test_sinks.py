@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ from tests.cluster.census import Premises
 pytestmark = pytest.mark.xdist_group("sinks")
 
 ROWS = 100_000
-SCHEMA = pa.schema({"range": pa.int64()})
+SCHEMA = pa.schema({"id": pa.int64()})
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def values(session: fg.Session, folder: Path) -> list[int]:
-    return sorted(session.read_parquet(str(folder)).collect()["range"].to_pylist())
+    return sorted(session.read_parquet(str(folder)).collect()["id"].to_pylist())
 
 
 def test_what_was_written_is_read_again(
@@ -64,7 +65,7 @@ def test_every_format_comes_back(
     out = str(tmp_path / "out")
     getattr(numbers, f"write_{format_}")(out)
     again = getattr(session, f"read_{format_}")(out).collect()
-    assert sorted(again["range"].to_pylist()) == list(range(ROWS))
+    assert sorted(again["id"].to_pylist()) == list(range(ROWS))
 
 
 def test_a_failing_task_publishes_nothing(numbers: fg.DataFrame, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_failing_task_publishes_nothing(numbers: fg.DataFrame, tmp_path: Path)
 
 @pytest.mark.parametrize("mode", ["overwrite", "append"])
 def test_a_failing_task_changes_nothing_that_is_there(
-    session: fg.Session, numbers: fg.DataFrame, tmp_path: Path, mode: str
+    session: fg.Session, numbers: fg.DataFrame, tmp_path: Path, mode: Literal["overwrite", "append"]
 ) -> None:
     out = tmp_path / "out"
     session.range(10).write_parquet(str(out))
@@ -99,7 +100,7 @@ def test_overwrite_replaces_and_append_adds(session: fg.Session, tmp_path: Path)
 
 def test_partitions_become_folders(session: fg.Session, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    by_parity = session.range(10).with_columns((fg.col("range") % 2).alias("parity"))
+    by_parity = session.range(10).with_columns((fg.col("id") % 2).alias("parity"))
     by_parity.write_parquet(str(out), partition_by=["parity"])
     assert {path.name for path in out.iterdir() if path.is_dir()} == {"parity=0", "parity=1"}
     assert session.read_parquet(str(out)).count() == 10

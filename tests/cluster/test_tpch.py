@@ -21,7 +21,7 @@ NO_SHORTCUTS = {"planner.force_exchanges": "true", "planner.partitions": "3"}
 
 PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "local": ("local", {}),
-    "local-1": ("local[1]", {}),
+    "one-core": ("local[1]", {}),
     "two-executors": ("local-cluster[2,1,4096]", {}),
     "six-slots": ("local-cluster[3,2,2048]", {}),
     "no-shortcuts": ("local-cluster[2,1,4096]", NO_SHORTCUTS),
@@ -54,7 +54,7 @@ def session(
         yield opened
 
 
-@pytest.mark.parametrize("number", ALL)
+@pytest.mark.parametrize("number", ALL, ids="q{:02d}".format)
 def test_sql_gives_the_kernels_own_answer(
     session: fg.Session, reference: Callable[[int], pa.Table], number: int
 ) -> None:
@@ -62,7 +62,7 @@ def test_sql_gives_the_kernels_own_answer(
     require_equal(session.sql(text).collect(), reference(number), sort_columns(text))
 
 
-@pytest.mark.parametrize("number", QUERIES)
+@pytest.mark.parametrize("number", QUERIES, ids="q{:02d}".format)
 def test_the_dataframe_programs_agree(
     session: fg.Session, reference: Callable[[int], pa.Table], tpch_data: Path, number: int
 ) -> None:
