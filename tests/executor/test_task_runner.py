@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import zmq
 
@@ -17,12 +20,15 @@ from flowgrid.protocol.fragment import (
     BlocksLeaf,
     BlocksOutput,
     Field,
+    PythonStep,
     RangeLeaf,
     RangeSplit,
     SqlStep,
 )
 from flowgrid.protocol.job_graph import NOTHING, ExecutorAddress, Slice, StageOutputs
 from flowgrid.transport.block_server import BlockServer
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 HASHED = BlocksOutput(4, "hash", "#hash")
 NUMBERS = RangeLeaf("numbers", "i")
@@ -213,6 +219,46 @@ def test_blocks_of_another_host_are_fetched(
     assert report.rows_read == (100_000,)
     assert gone.fetch.cause is FetchCause.UNREACHABLE
     assert gone.fetch.holder == ExecutorId("b", 1)
+
+
+def shifted(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.record_batch({"i": pc.add(batch.column("i"), 1)})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("last", "answer"),
+    [
+        ("SELECT sum(i)::BIGINT FROM mapped WHERE i % 2 = 0", (2_500_050_000,)),
+        ("SELECT i FROM mapped LIMIT 1", (1,)),
+    ],
+)
+def test_blocks_queries_and_functions_make_one_stream(
+    make_slot: Callable[..., Any], threads: int, last: str, answer: tuple[int]
+) -> None:
+    slot = make_slot(threads=threads, settings={"kernel.batch_rows": "4096"})
+    two_producers(slot)
+    steps = [
+        SqlStep("first", "SELECT min(i) AS i FROM got GROUP BY i"),
+        SqlStep("sorted", "FROM first ORDER BY i"),
+        PythonStep(
+            "mapped",
+            "sorted",
+            cloudpickle.dumps(shifted),
+            pa.schema({"i": pa.int64()}).serialize().to_pybytes(),
+            "map_batches(shifted)",
+        ),
+        SqlStep("result", last),
+    ]
+    leaf = BlocksLeaf("got", 0, (Field("i", "BIGINT"),))
+    found = slot.rows(steps, [leaf], inputs=[slot.outputs(1, partitions=2)])
+    assert found == [answer]
+
+
+def test_a_name_in_a_query_is_never_a_variable_of_ours(slot: Any) -> None:
+    failure = slot.fails("FROM cursor")
+    assert failure.kind is FailureKind.QUERY_ERROR
+    assert "cursor does not exist" in failure.message
 
 
 # -- failures --------------------------------------------------------------------------------------

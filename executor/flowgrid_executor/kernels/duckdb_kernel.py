@@ -34,6 +34,7 @@ class DuckDbKernel:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._readers: list[pa.RecordBatchReader] = []
+        self._settings: tuple[str, ...] = ()
         self._seed = 0.0
 
     def begin(self, threads: int, memory_bytes: int, spill_directory: str, seed: int) -> None:
@@ -41,9 +42,15 @@ class DuckDbKernel:
         if self._connection is None:
             self._connection = _connect()
         limit = max(int(memory_bytes * _MEMORY_SHARE), 1)
-        self._run(self._connection, f"SET threads = {threads}")
-        self._run(self._connection, f"SET memory_limit = '{limit}B'")
-        self._run(self._connection, f"SET temp_directory = {quote_text(spill_directory)}")
+        settings = (
+            f"SET threads = {threads}",
+            f"SET memory_limit = '{limit}B'",
+            f"SET temp_directory = {quote_text(spill_directory)}",
+        )
+        if settings != self._settings:
+            for setting in settings:
+                self._run(self._connection, setting)
+            self._settings = settings
         self._seed = (seed % 2_000_003) / 1_000_001.5 - 1.0
 
     def end(self) -> None:
@@ -114,6 +121,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "preserve_insertion_order": "true",
+        "python_enable_replacements": "false",  # a name in a query is never a variable of ours
     }
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("SET GLOBAL TimeZone = 'UTC'").fetchall()
