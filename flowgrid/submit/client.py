@@ -223,7 +223,8 @@ class JobClient:
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         timeout_s = self._config.submit_timeout_s
-        if not self._wait_until(condition, timeout_s):
+        # A scheduler that is silent for so long is found by the connection, which knows more.
+        if not self._wait_until(condition, timeout_s + 1.0):
             raise ConnectError(f"{what} by {self.address} within {timeout_s:g} s")
 
     def _wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:

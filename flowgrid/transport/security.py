@@ -85,16 +85,17 @@ def create_keys(directory: Path) -> list[Path]:
     """Make the keys of a new cluster; returns the secret files. Never overwrites: `ConfigError`."""
     from zmq.auth import create_certificates
 
-    if directory.exists() and any(directory.iterdir()):
-        raise ConfigError(
-            f"{directory} is not empty; keys are never overwritten, name a new folder"
-        )
-    # Certificates are made inside a folder that nobody else can enter, so that there is no moment in
-    # which a secret could be read before its own permissions are narrowed.
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
     allowed = directory / "allowed"
-    allowed.mkdir(mode=0o700)
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            raise ConfigError(f"{directory} is not empty; keys are never overwritten")
+        # Certificates are made inside a folder that nobody else can enter, so that there is no
+        # moment in which a secret could be read before its own permissions are narrowed.
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        allowed.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"cannot make keys in {directory}: {error.strerror}") from None
     secrets = []
     for name in ("cluster", *Role):
         public, secret = map(Path, create_certificates(directory, name))

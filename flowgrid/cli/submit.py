@@ -1,0 +1,80 @@
+"""``flowgrid submit``: run a program as ``python app.py`` does, with a cluster for `fg.connect()`."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+import click
+
+from flowgrid.cli.settings import conf_option, keys_option
+from flowgrid.config import Config
+from flowgrid.errors import FlowGridError
+from flowgrid.submit.master import Submitted, parse_master
+from flowgrid.transport.security import Keys, Role
+
+INTERRUPTED = 130
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--master", help="local, local[N], local-cluster[E,S,M] or tcp://host:port.")
+@click.option("--name", help="What the cluster shows for this program.")
+@conf_option
+@keys_option
+@click.argument("app", type=click.Path(exists=True, path_type=Path))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def submit(
+    master: str | None,
+    name: str | None,
+    conf: dict[str, str],
+    keys: Path | None,
+    app: Path,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run APP with ARGUMENTS. What the program itself says to fg.connect() wins over options."""
+    config = Config.parse(conf)
+    if master is not None:
+        parse_master(master, config)
+    if keys is not None:
+        Keys(keys, Role.SUBMITTER).client()
+    os.environ |= Submitted(master, name or app.stem, conf, keys).environment()
+    return run_program(app, arguments)
+
+
+def run_program(app: Path, arguments: tuple[str, ...]) -> int:
+    """The program as ``__main__`` of this process; returns its exit code, or raises SystemExit."""
+    path = os.fspath(app)
+    sys.argv = [path, *arguments]
+    sys.path.insert(0, os.fspath(app.absolute() if app.is_dir() else app.absolute().parent))
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except FlowGridError as error:
+        where = _line_in(app, error.__traceback__)
+        print(f"flowgrid: error: {where}{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        traceback.print_exception(error.with_traceback(_from(app, error.__traceback__)))
+        return 1
+    return 0
+
+
+def _from(app: Path, entry: TracebackType | None) -> TracebackType | None:
+    """A traceback from the program's first line on: how we got there is not the user's concern."""
+    while entry is not None and entry.tb_frame.f_code.co_filename != os.fspath(app):
+        entry = entry.tb_next
+    return entry
+
+
+def _line_in(app: Path, entry: TracebackType | None) -> str:
+    """The innermost line of the program itself that led to an error, as the start of a sentence."""
+    line = 0
+    while (entry := _from(app, entry)) is not None:
+        line = entry.tb_lineno
+        entry = entry.tb_next
+    return f"{app}, line {line}: " if line else ""
