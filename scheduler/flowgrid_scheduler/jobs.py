@@ -24,11 +24,19 @@ from flowgrid.protocol.job_graph import (
 )
 from flowgrid.protocol.messages import JobStatus, JobSucceeded
 from flowgrid_scheduler.lineage import tasks_to_recompute
-from flowgrid_scheduler.stages import Stage
+from flowgrid_scheduler.stages import Stage, are_counts
 
 LOCALITY_PARTITIONS_MAX = 16
 """A task that reads more producers than this reads from everywhere, and waits for nobody in
 particular: finding its best place would cost maps × reduces."""
+
+
+BLOCKS_MAX = 64 << 20
+"""Tasks times targets of one stage: each takes 24 bytes here, so this is 1.5 GiB."""
+
+
+ATTEMPTS_MAX = 1 << 31
+"""Attempt numbers are kept in 32 bits."""
 
 
 class GraphError(Exception):
@@ -71,7 +79,7 @@ class Job:
             raise GraphError("a job needs at least one stage")
         stages = [Stage(self.id.number, spec) for spec in fresh]
         self.stages += stages
-        self.graph_complete = self.graph_complete or complete
+        self.graph_complete = complete
         return stages
 
     @property
@@ -174,13 +182,17 @@ def _check(spec: StageSpec, earlier: Sequence[StageSpec]) -> None:
         raise GraphError(f"stage {spec.number} came where {len(earlier)} was expected")
     count, given = spec.partition_count, spec.given
     sizes_fit = count >= 0 and spec.target_count >= 1 and len(spec.tasks) in (0, count)
+    if count * spec.target_count > BLOCKS_MAX:
+        raise GraphError(f"stage {spec.number} {spec.label!r}: more than {BLOCKS_MAX:,} blocks")
     if spec.output is OutputKind.FILES:
         sizes_fit = sizes_fit and spec.target_count == 1
     if given is not None:
         rows_fit = len(spec.given_rows) == count == len(given.attempts) == len(given.holders)
         targets = {len(rows) for rows in spec.given_rows}
         sizes_fit = sizes_fit and rows_fit and targets <= {spec.target_count}
-        sizes_fit = sizes_fit and not spec.inputs
+        numbers = [n for rows in spec.given_rows for n in rows]
+        sizes_fit = sizes_fit and not spec.inputs and are_counts(numbers)
+        sizes_fit = sizes_fit and all(0 <= n < ATTEMPTS_MAX for n in given.attempts)
     if not sizes_fit:
         raise GraphError(f"stage {spec.number} {spec.label!r}: its sizes do not fit each other")
     for edge in spec.inputs:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from flowgrid.ids import AttemptId, StageId
 from flowgrid.protocol.job_graph import OutputKind, Slice, StageSpec
@@ -26,6 +26,9 @@ from flowgrid.protocol.messages import AttemptReport, StageStatus, WrittenFile
 from flowgrid_scheduler.block_catalog import BlockCatalog
 from flowgrid_scheduler.retries import Tally
 from flowgrid_scheduler.task_queue import TaskQueue
+
+COUNT_MAX = 1 << 53
+"""Rows or bytes of one task. More is nonsense, and would not fit into our arrays when summed."""
 
 
 class TaskState(enum.IntEnum):
@@ -152,6 +155,13 @@ class Stage:
             lengths = {len(report.rows), len(report.bytes), len(report.digests)}
             if lengths != {self.spec.target_count}:
                 return f"the report counts {sorted(lengths)} targets of {self.spec.target_count}"
+        counts = (
+            *report.rows,
+            *report.bytes,
+            *(n for f in report.files for n in (f.rows, f.bytes)),
+        )
+        if not are_counts(counts) or min(report.digests, default=0) < 0:
+            return "the report has numbers that count nothing"
         return ""
 
     def status(self) -> StageStatus:
@@ -183,6 +193,11 @@ class Stage:
             [tallies, sorted(self.fetch_failures.items()), sorted(self.files)],
             [self.queue.fingerprint(), self.blocks.fingerprint()],
         ]
+
+
+def are_counts(numbers: Sequence[int]) -> bool:
+    """Whether numbers of a peer can be numbers of rows or bytes."""
+    return not numbers or (min(numbers) >= 0 and max(numbers) < COUNT_MAX)
 
 
 def reads(part: Slice, partition: int) -> bool:

@@ -134,10 +134,19 @@ def test_a_broadcast_reader_must_read_everything(story: Story) -> None:
     assert len(story.told_driver(JobSucceeded)) == 1
 
 
-def test_a_report_of_another_shape_is_refused(story: Story) -> None:
-    story.joins("a").submits(maps(1, targets=3))
+@pytest.mark.parametrize(
+    "report",
+    [
+        AttemptReport((), (1,), (1,), (1,)),
+        AttemptReport((1,), (1, 1), (1, 1), (1, 1)),
+        AttemptReport((), (-1, 1), (1, 1), (1, 1)),
+        AttemptReport((), (1, 1), (1, 1 << 63), (1, 1)),
+        AttemptReport((), (1, 1), (1, 1), (1, -1)),
+    ],
+)
+def test_a_report_that_cannot_be_true_is_refused(story: Story, report: AttemptReport) -> None:
+    story.joins("a").submits(maps(1, targets=2))
     (attempt,) = story.launched(0)
-    report = AttemptReport((), (1,), (1,), (1,))
     story.live.pop(attempt)
     actions = story.executor_says("a", AttemptSucceeded(attempt, report))
     assert launches(actions) == [AttemptId(1, 0, 0, 1)]
@@ -236,6 +245,17 @@ def test_a_recompute_that_differs_restarts_readers_of_the_old_version(story: Sto
     assert {attempt.number for attempt in story.launched(1)} == {1}
     story.finishes_stage(1)
     assert story.told_driver(JobSucceeded)
+
+
+def test_a_reader_of_the_old_version_that_still_succeeds_is_refused(story: Story) -> None:
+    again = losing_the_first_of_two_maps(story, reader_ends=False)
+    (old,) = story.launched(1)
+    report = story.report(old)
+    story.succeeds(again, rows=ROWS + 1)
+    story.live.pop(old)
+    actions = story.executor_says("a", AttemptSucceeded(old, report))
+    assert [word.attempts for _, word in sent_to_executors(actions, DropAttempts)] == [(old,)]
+    assert {attempt.number for attempt in story.launched(1)} == {1}
 
 
 def test_a_recompute_that_is_the_same_is_just_accepted(story: Story) -> None:

@@ -217,6 +217,29 @@ def test_a_block_that_can_never_be_read_fails_the_job_and_does_not_loop(story: S
     assert story.failure().failure.kind is FailureKind.FETCH_FAILED
 
 
+def test_fetch_failures_with_progress_in_between_are_forgiven(story: Story) -> None:
+    story.joins("a", slots=1).submits(*shuffle(1, 8))
+    for _ in range(6):
+        (winner,) = story.launched(0)
+        story.finishes_stage(0)
+        first, second = story.launched(1)
+        story.fails(first, fetch_failure(winner, "a"))
+        story.succeeds(second)
+    story.finishes_stage(0)
+    story.finishes_stage(1)
+    assert len(story.told_driver(JobSucceeded)) == 1
+
+
+def test_tasks_that_waited_for_a_lost_executor_are_anybodys(story: Story) -> None:
+    first = maps(8)
+    story.joins("a", "b", slots=2).submits(first, one_to_one(first))
+    story.finishes_stage(0)
+    story.forgets("b")
+    story.happens(ExecutorUnreachable(executor_id("b")))
+    story.finishes_stage(0)
+    assert set(story.core.state.jobs[1].stages[1].queue._lines) <= {0}
+
+
 def given(partitions: int) -> StageSpec:
     driver = executor_id("z")
     outputs = StageOutputs(0, (address(driver),), (0,) * partitions, (0,) * partitions)
