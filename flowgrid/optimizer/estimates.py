@@ -1,0 +1,378 @@
+"""How many rows and bytes a node will have: from footers, from predicates, from what has run.
+
+`Estimator` keeps what it has found out for each node. Leaves with exact sizes win over everything: the
+`actual` mapping for nodes that have run, and an `exact_size` attribute on a leaf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from sqlglot import exp
+
+from flowgrid.expr.tree import Expr, conjuncts
+from flowgrid.io.statistics import ColumnStatistics
+from flowgrid.logical.nodes import (
+    Aggregate,
+    Distinct,
+    Filter,
+    GivenTable,
+    IntegerRange,
+    Join,
+    JoinKind,
+    Leaf,
+    Limit,
+    Named,
+    Node,
+    Project,
+    Sample,
+    Scan,
+    SetOperation,
+    Sort,
+    Union,
+    Unnest,
+    Window,
+)
+from flowgrid.logical.rendering import topological
+from flowgrid.optimizer.selectivity import ColumnEstimate, as_number, filtered
+from flowgrid.optimizer.traits import column_pair, plain_column
+
+_WIDTHS = {
+    "BOOLEAN": 1, "TINYINT": 1, "UTINYINT": 1, "SMALLINT": 2, "USMALLINT": 2, "INTEGER": 4,
+    "UINTEGER": 4, "FLOAT": 4, "DATE": 4, "BIGINT": 8, "UBIGINT": 8, "DOUBLE": 8, "TIME": 8,
+    "TIMESTAMP": 8, "TIMESTAMP WITH TIME ZONE": 8, "HUGEINT": 16, "UHUGEINT": 16, "UUID": 16,
+    "INTERVAL": 16, "VARCHAR": 24, "BLOB": 32,
+}  # fmt: skip
+_INTEGRAL = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DATE|BOOLEAN")
+_NESTED_WIDTH, _COMPUTED_WIDTH = 64.0, 8.0
+_ROWS_PER_LIST = 4.0
+_COMPRESSION = 3.0  # bytes in memory per byte of a file that does not tell its rows
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Rows, and bytes as uncompressed Arrow."""
+
+    rows: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is believed of a relation; columns by casefolded name."""
+
+    rows: float
+    columns: Mapping[str, ColumnEstimate]
+
+    @cached_property
+    def width(self) -> float:
+        return sum(column.width for column in self.columns.values())
+
+    @cached_property
+    def size(self) -> Size:
+        return Size(self.rows, self.rows * self.width)
+
+    def with_rows(self, rows: float) -> Estimate:
+        return Estimate(rows, self.columns)
+
+
+@lru_cache(maxsize=1024)
+def type_width(type_: str) -> float:
+    """Bytes that one value of a kernel type takes, roughly."""
+    if type_.startswith("DECIMAL"):
+        digits = re.search(r"\((\d+)", type_)
+        return 8.0 if digits and int(digits[1]) <= 18 else 16.0
+    if type_.endswith("]") or type_.startswith(("STRUCT", "MAP", "UNION")):
+        return _NESTED_WIDTH
+    return float(_WIDTHS.get(type_, 16))
+
+
+def estimate(node: Node, actual: Mapping[Node, Size] | None = None) -> Size:
+    """Rows and bytes of a node; keep an `Estimator` to ask about many."""
+    return Estimator(actual).size(node)
+
+
+class Estimator:
+    """Estimates of nodes, each made once. `actual` has the sizes of nodes that have run."""
+
+    def __init__(self, actual: Mapping[Node, Size] | None = None) -> None:
+        self._actual = actual or {}
+        self._known: dict[Node, Estimate] = {}
+
+    def size(self, node: Node) -> Size:
+        exact = self._exact(node)
+        return exact if exact is not None else self.estimate(node).size
+
+    def estimate(self, node: Node) -> Estimate:
+        known = self._known.get(node)
+        if known is None:
+            for below in topological(node):
+                if below not in self._known:
+                    self._known[below] = self._corrected(below, self._made(below))
+            known = self._known[node]
+        return known
+
+    def _exact(self, node: Node) -> Size | None:
+        exact: Size | None = self._actual.get(node)
+        if exact is None and isinstance(node, Leaf):
+            exact = getattr(node, "exact_size", None)
+        return exact
+
+    def _corrected(self, node: Node, found: Estimate) -> Estimate:
+        exact = self._exact(node)
+        if exact is None:
+            return found
+        scale = exact.bytes / found.size.bytes if found.size.bytes and exact.bytes else 1.0
+        scale *= found.rows / exact.rows if exact.rows else 1.0
+        return Estimate(
+            exact.rows,
+            {
+                name: dataclasses.replace(column, width=column.width * scale)
+                for name, column in found.columns.items()
+            },
+        )
+
+    def _made(self, node: Node) -> Estimate:
+        inputs = [self._known[child] for child in node.inputs]
+        match node:
+            case Leaf():
+                return _of_leaf(node, self._exact(node))
+            case Filter():
+                share, columns = filtered(
+                    conjuncts(node.predicate), inputs[0].columns, inputs[0].rows
+                )
+                return Estimate(inputs[0].rows * share, columns)
+            case Project():
+                return Estimate(inputs[0].rows, _computed(node.expressions, inputs[0]))
+            case Aggregate():
+                return _of_aggregate(node, inputs[0])
+            case Window():
+                more = _computed(node.expressions, inputs[0])
+                return Estimate(inputs[0].rows, {**inputs[0].columns, **more})
+            case Join():
+                return joined(inputs[0], inputs[1], node.kind, tuple(conjuncts(node.condition)))
+            case Union() | SetOperation():
+                return _of_set(node, inputs)
+            case _:
+                return _of_same_columns(node, inputs)
+
+
+def _of_same_columns(node: Node, inputs: list[Estimate]) -> Estimate:
+    """Verbs that keep the columns; those without inputs or with others count as unknown."""
+    rows = inputs[0].rows if inputs else 0.0
+    match node:
+        case Limit() | Sort():
+            rest = max(0.0, rows - node.offset)
+            return inputs[0].with_rows(rest if node.limit is None else min(rest, node.limit))
+        case Distinct():
+            names = node.on if node.on is not None else node.columns
+            found = [inputs[0].columns.get(name.casefold()) for name in names]
+            return inputs[0].with_rows(group_count(found, rows))
+        case Sample():
+            return inputs[0].with_rows(rows * node.fraction)
+        case Unnest():
+            return inputs[0].with_rows(rows * _ROWS_PER_LIST)
+    if inputs and inputs[0].columns.keys() == {name.casefold() for name in node.columns}:
+        return inputs[0]
+    rows = max((given.rows for given in inputs), default=0.0)
+    types = {field.name: field.type for field in getattr(node, "fields", ())}
+    return Estimate(rows, {name.casefold(): _plain(types.get(name), rows) for name in node.columns})
+
+
+def _plain(type_: str | None, rows: float) -> ColumnEstimate:
+    return ColumnEstimate(type_, type_width(type_) if type_ else _COMPUTED_WIDTH, rows)
+
+
+def _of_leaf(leaf: Leaf, exact: Size | None) -> Estimate:
+    if exact is not None:
+        rows = exact.rows
+    elif isinstance(leaf, Scan):
+        rows = _file_rows(leaf)
+    elif isinstance(leaf, GivenTable):
+        rows = float(leaf.table.num_rows)
+    elif isinstance(leaf, IntegerRange):
+        rows = float(len(range(leaf.start, leaf.stop, leaf.step)))
+    else:
+        rows = 0.0
+    columns: dict[str, ColumnEstimate] = {}
+    for field in leaf.fields:
+        found = _plain(field.type, rows)
+        if isinstance(leaf, IntegerRange) and rows:
+            bounds = sorted((leaf.start, leaf.start + leaf.step * (int(rows) - 1)))
+            found = dataclasses.replace(found, distinct=rows, minimum=bounds[0], maximum=bounds[1])
+        elif isinstance(leaf, Scan):
+            found = _with_statistics(found, leaf.dataset.column_statistics(field.name), rows)
+        columns[field.name.casefold()] = found
+    return Estimate(rows, columns)
+
+
+def _file_rows(scan: Scan) -> float:
+    known = scan.dataset.rows
+    if known is not None:
+        return float(known)
+    width = sum(type_width(field.type) for field in scan.dataset.fields) or 1.0
+    return scan.dataset.bytes * _COMPRESSION / width
+
+
+def _with_statistics(
+    column: ColumnEstimate, found: ColumnStatistics, rows: float
+) -> ColumnEstimate:
+    minimum, maximum = as_number(found.minimum), as_number(found.maximum)
+    distinct = float(found.distinct) if found.distinct else None
+    if distinct is None and minimum is not None and maximum is not None:
+        whole_numbers = _INTEGRAL.fullmatch(column.type or "")
+        distinct = min(rows, maximum - minimum + 1) if whole_numbers else rows
+    nulls = (found.null_count or 0) / rows if rows else 0.0
+    return dataclasses.replace(
+        column, minimum=minimum, maximum=maximum, distinct=distinct, nulls=nulls
+    )
+
+
+def _computed(expressions: Sequence[Named], given: Estimate) -> dict[str, ColumnEstimate]:
+    return {named.name.casefold(): _of_expression(named.expression, given) for named in expressions}
+
+
+def _of_expression(expression: Expr, given: Estimate) -> ColumnEstimate:
+    name = plain_column(expression)
+    if name is not None and name in given.columns:
+        return given.columns[name]
+    type_ = expression.to.sql(dialect="duckdb") if isinstance(expression, exp.Cast) else None
+    found = _plain(type_, given.rows)
+    if isinstance(expression, exp.Extract) and str(expression.this).upper() == "YEAR":
+        source = given.columns.get(plain_column(expression.expression) or "")
+        if source is not None and source.minimum is not None and source.maximum is not None:
+            years = (source.maximum - source.minimum) / 365.25
+            return dataclasses.replace(found, distinct=max(1.0, years + 1))
+    return found
+
+
+def group_count(keys: Sequence[ColumnEstimate | None], rows: float) -> float:
+    """How many different combinations of keys there are among so many rows."""
+    if not keys:
+        return 1.0
+    count = 1.0
+    for key in keys:
+        if key is None or key.distinct is None:
+            count *= max(1.0, rows**0.5)
+        else:
+            count *= max(1.0, key.distinct)
+    return min(count, rows)
+
+
+def _of_aggregate(node: Aggregate, given: Estimate) -> Estimate:
+    keys = _computed(node.keys, given)
+    rows = group_count(list(keys.values()), given.rows)
+    if node.sets is not None:
+        rows = min(given.rows, rows) * max(1, len(node.sets))
+    grouped = {
+        name: dataclasses.replace(
+            key, origin_rows=rows, distinct=rows if len(keys) == 1 else key.distinct
+        )
+        for name, key in keys.items()
+    }
+    values = {named.name.casefold(): _plain(None, rows) for named in node.aggregates}
+    return Estimate(rows, {**grouped, **values})
+
+
+def _of_set(node: Union | SetOperation, inputs: list[Estimate]) -> Estimate:
+    if isinstance(node, Union):
+        rows = sum(given.rows for given in inputs)
+    elif node.operator.upper().startswith("EXCEPT"):
+        rows = inputs[0].rows
+    else:
+        rows = min(given.rows for given in inputs)
+    columns = {
+        name: dataclasses.replace(column, minimum=None, maximum=None, distinct=None)
+        for name, column in inputs[0].columns.items()
+    }
+    return Estimate(rows, columns)
+
+
+# -- joins -----------------------------------------------------------------------------------------
+
+
+def joined(left: Estimate, right: Estimate, kind: JoinKind, condition: Iterable[Expr]) -> Estimate:
+    """A join by the conjuncts of its condition."""
+    keys: list[tuple[str, str]] = []
+    rest: list[Expr] = []
+    for predicate in condition:
+        pair = column_pair(predicate)
+        if pair is not None and pair[0] in right.columns and pair[1] in left.columns:
+            pair = (pair[1], pair[0])
+        if pair is not None and pair[0] in left.columns and pair[1] in right.columns:
+            keys.append(pair)
+        else:
+            rest.append(predicate)
+    return joined_on(left, right, kind, keys, rest)
+
+
+def joined_on(
+    left: Estimate,
+    right: Estimate,
+    kind: JoinKind,
+    keys: Sequence[tuple[str, str]],
+    rest: Sequence[Expr],
+) -> Estimate:
+    """A join on pairs of (left, right) columns and further predicates."""
+    both = {**left.columns, **right.columns}
+    others, columns = filtered(rest, both, left.rows * right.rows) if rest else (1.0, both)
+    if kind in (JoinKind.SEMI, JoinKind.ANTI):
+        kept = _matched_share(left, right, keys) * (1.0 if not rest else max(others, 0.5))
+        return left.with_rows(left.rows * (kept if kind is JoinKind.SEMI else max(0.05, 1 - kept)))
+    rows = left.rows * right.rows * others
+    if keys:
+        rows *= _key_share(left, right, keys)
+        columns = _with_equal_keys(columns, keys)
+    if kind in (JoinKind.LEFT, JoinKind.FULL):
+        rows = max(rows, left.rows)
+    if kind in (JoinKind.RIGHT, JoinKind.FULL):
+        rows = max(rows, right.rows)
+    return Estimate(rows, columns if kind in (JoinKind.INNER, JoinKind.CROSS) else both)
+
+
+def _key_share(left: Estimate, right: Estimate, keys: Sequence[tuple[str, str]]) -> float:
+    """The share of all pairs whose keys are equal.
+
+    Both counts of distinct keys are upper bounds, and one side's keys mostly are among the other's, so
+    the smaller count, where the ranges overlap, is the nearer to how many different keys meet.
+    """
+    counts: list[float] = []
+    overlap = 1.0
+    for side, names in ((left, [a for a, _ in keys]), (right, [b for _, b in keys])):
+        columns = [side.columns[name] for name in names]
+        count = 1.0
+        for column in columns:
+            count *= column.distinct if column.distinct is not None else column.origin_rows
+        counts.append(max(1.0, min(count, min(column.origin_rows for column in columns))))
+    for a, b in keys:
+        one, other = left.columns[a], right.columns[b]
+        if None not in (one.minimum, one.maximum, other.minimum, other.maximum):
+            ours = one.share(other.minimum, other.maximum)
+            theirs = other.share(one.minimum, one.maximum)
+            overlap *= ours * theirs
+            counts = [counts[0] * ours, counts[1] * theirs]
+        overlap *= (1 - one.nulls) * (1 - other.nulls)
+    return min(1.0, overlap / max(1.0, min(counts)))
+
+
+def _matched_share(left: Estimate, right: Estimate, keys: Sequence[tuple[str, str]]) -> float:
+    """The share of left rows that find a partner."""
+    if not keys:
+        return 1.0 if right.rows >= 1 else right.rows
+    pairs_per_row = right.rows * _key_share(left, right, keys)
+    return min(1.0, pairs_per_row)
+
+
+def _with_equal_keys(
+    columns: Mapping[str, ColumnEstimate], keys: Sequence[tuple[str, str]]
+) -> dict[str, ColumnEstimate]:
+    changed = dict(columns)
+    for a, b in keys:
+        one, other = changed[a], changed[b]
+        changed[a] = one.within(other.minimum, other.maximum)
+        changed[b] = other.within(one.minimum, one.maximum)
+    return changed
