@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from flowgrid_scheduler.attempts import LIVE, TRANSITIONS, AttemptState
 from flowgrid_scheduler.block_catalog import BlockCatalog
@@ -39,6 +41,15 @@ def test_every_live_attempt_has_a_last_word_of_each_sort() -> None:
 
 def test_nothing_follows_a_last_word() -> None:
     assert not [state for state, _ in TRANSITIONS if state not in LIVE]
+
+
+def test_the_readme_shows_the_table_as_it_is() -> None:
+    readme = (Path(__file__).parents[2] / "scheduler" / "README.md").read_text(encoding="utf-8")
+    rows = [
+        f"| {state.name} | {word.__name__} | {after.name} |"
+        for (state, word), after in TRANSITIONS.items()
+    ]
+    assert "\n".join(rows) in readme, "\n".join(rows)
 
 
 def test_an_attempt_counts_until_its_last_word() -> None:
