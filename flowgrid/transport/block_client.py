@@ -38,7 +38,8 @@ from flowgrid.protocol.codec import Codec
 from flowgrid.transport.security import Keys
 from flowgrid.transport.sockets import connect_dealer
 
-_INDEXES_IN_FLIGHT_MAX = 64
+_REQUESTS_IN_FLIGHT_MAX = 64
+"""Enough to hide the way there and back; small blocks and indexes would not stop at any bytes."""
 
 _PROBE_AFTER_S = 0.5
 """ZeroMQ hides a refused connection; when nothing comes for this long, a plain one is tried."""
@@ -83,7 +84,7 @@ class _BlockRequest:
         self.chunks: deque[memoryview] = deque()
         self.gone: str | None = None
         self._lengths = deque(length for _, length in self.segments)
-        self._segment = bytearray(self._lengths[0])
+        self._segment: bytearray | None = None
         self._filled = 0
 
     @property
@@ -96,17 +97,16 @@ class _BlockRequest:
     def consume(self) -> tuple[int, bytearray | None]:
         """Put the oldest chunk into its segment: the bytes consumed, and the segment if complete."""
         chunk = self.chunks.popleft()
+        segment = self._segment or bytearray(self._lengths[0])
         stop = self._filled + len(chunk)
-        if stop > len(self._segment):
+        if stop > len(segment):
             raise BlockCorruptError(f"{self.attempt}: more bytes came than the segment has")
-        self._segment[self._filled : stop] = chunk
-        self._filled = stop
-        if stop < len(self._segment):
+        segment[self._filled : stop] = chunk
+        if stop < len(segment):
+            self._segment, self._filled = segment, stop
             return len(chunk), None
-        segment = self._segment
         self._lengths.popleft()
-        if self._lengths:
-            self._segment, self._filled = bytearray(self._lengths[0]), 0
+        self._segment, self._filled = None, 0
         return len(chunk), segment
 
 
@@ -160,7 +160,7 @@ class BlockClient:
         opened: deque[int] = deque()
         try:
             while True:
-                for attempt in itertools.islice(waiting, _INDEXES_IN_FLIGHT_MAX - len(opened)):
+                for attempt in itertools.islice(waiting, _REQUESTS_IN_FLIGHT_MAX - len(opened)):
                     opened.append(self._open(_IndexRequest(attempt)))
                     self._send(FetchIndex(opened[-1], attempt))
                 if not opened:
@@ -193,11 +193,11 @@ class BlockClient:
             if block.bytes
         )
         opened: deque[int] = deque()
-        self._open_blocks(waiting, opened, 0)
-        return self._segments(waiting, opened)
+        in_flight = self._open_blocks(waiting, opened, 0)
+        return self._segments(waiting, opened, in_flight)
 
     def _segments(
-        self, waiting: deque[_BlockRequest], opened: deque[int]
+        self, waiting: deque[_BlockRequest], opened: deque[int], in_flight: int
     ) -> Iterator[tuple[int, bytearray]]:
         try:
             while opened:
@@ -213,33 +213,30 @@ class BlockClient:
                     if segment is not None:
                         yield request.position, segment
                 del self._requests[opened.popleft()]
-                in_flight = sum(self._window(number) for number in opened)
-                self._open_blocks(waiting, opened, in_flight)
+                in_flight -= request.window_bytes
+                in_flight = self._open_blocks(waiting, opened, in_flight)
         finally:
             self._forget(opened)
 
     def _open_blocks(
         self, waiting: deque[_BlockRequest], opened: deque[int], in_flight: int
-    ) -> None:
-        """Ask for as many blocks as the bound has room for, and for one at least."""
-        while waiting and (
-            not opened or in_flight + waiting[0].window_bytes <= self._in_flight_bytes_max
-        ):
+    ) -> int:
+        """Ask for as many blocks as the bounds have room for, and for one at least."""
+        while waiting and len(opened) < _REQUESTS_IN_FLIGHT_MAX:
+            if opened and in_flight + waiting[0].window_bytes > self._in_flight_bytes_max:
+                break
             request = waiting.popleft()
             in_flight += request.window_bytes
             number = self._open(request)
             opened.append(number)
             self._send(FetchBlock(number, request.attempt, request.segments, request.window_bytes))
+        return in_flight
 
     def _grant(self, number: int, request: _BlockRequest, consumed: int) -> None:
         granted = min(consumed, request.ungranted_bytes)
         if granted:
             request.ungranted_bytes -= granted
             self._send(GrantCredit(number, granted))
-
-    def _window(self, number: int) -> int:
-        request = self._requests[number]
-        return request.window_bytes if isinstance(request, _BlockRequest) else 0
 
     # -- the wire ----------------------------------------------------------------------------------
 
