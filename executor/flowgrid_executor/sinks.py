@@ -7,6 +7,7 @@ are made by one query, partition values are text), this module cuts them by part
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -35,6 +36,11 @@ _OPEN_FILES_MAX = 64
 _ROW_GROUP_ROWS = 1_000_000
 _HELD_BYTES_MAX = 128 * MIB
 """Rows waiting for their Parquet row group to be full, over all open files."""
+
+_HARMLESS = re.compile(
+    r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL\(.*\)|FLOAT|DOUBLE|BOOLEAN|DATE|TIME(STAMP)?(_\w+)?"
+)
+"""Types whose text never needs quotes in a CSV file with a usual delimiter."""
 
 _AS_TEXT = ("BIT", "TIME WITH TIME ZONE", "BIGNUM", "VARIANT", "GEOMETRY")
 """Types that no Arrow or Parquet type stands for."""
@@ -306,14 +312,17 @@ def _header(sink: SinkOutput, columns: Sequence[Field]) -> str:
 
 def _csv_line(columns: Sequence[Field], delimiter: str) -> str:
     """One line: NULL is nothing, an empty string is quoted, and so is what would break the line."""
-    special = quote_text("".join(f"\\x{ord(c):02x}" for c in '"\r\n' + delimiter))
-    cells = []
-    for column in columns:
-        text = f"CAST({quote_name(column.name)} AS VARCHAR)"
-        quoted = f"'\"' || replace({text}, '\"', '\"\"') || '\"'"
-        pattern = f"'[' || {special} || ']'"
-        cells.append(
-            f"CASE WHEN {text} IS NULL THEN '' "
-            f"WHEN {text} = '' OR regexp_matches({text}, {pattern}) THEN {quoted} ELSE {text} END"
-        )
+    cells = (_csv_cell(column, delimiter) for column in columns)
     return f" || {quote_text(delimiter)} || ".join(cells) + " || chr(10)"
+
+
+def _csv_cell(column: Field, delimiter: str) -> str:
+    text = f"CAST({quote_name(column.name)} AS VARCHAR)"
+    if _HARMLESS.fullmatch(column.type) and delimiter in ",;|\t":
+        return f"coalesce({text}, '')"
+    breaks = " OR ".join(f"contains({text}, chr({ord(c)}))" for c in '"\r\n' + delimiter)
+    quoted = f"'\"' || replace({text}, '\"', '\"\"') || '\"'"
+    return (
+        f"CASE WHEN {text} IS NULL THEN '' "
+        f"WHEN {text} = '' OR {breaks} THEN {quoted} ELSE {text} END"
+    )

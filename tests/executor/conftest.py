@@ -81,6 +81,12 @@ class Slot:
             self.run(*args, **options)  # type: ignore[arg-type]
         return caught.value.failure
 
+    def write_numbers(self, stage: int, partitions: int) -> None:
+        """Each partition of the stage has the numbers 0 … 99,999 as one column `i`."""
+        for partition in range(partitions):
+            query = "SELECT range AS i FROM range(100000)"
+            self.run(query, stage=stage, partition=partition)
+
     def file(self, stage: int = 9, partition: int = 0, number: int = 0) -> Path:
         return self.directory / file_name(AttemptId(1, stage, partition, number))
 
