@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.messages import AttemptReport
+from flowgrid_executor.slot_channel import Channel
 from flowgrid_executor.slot_protocol import (
     AttemptBroke,
     AttemptDone,
     AttemptError,
-    Channel,
     FromSlot,
     RunAttempt,
 )

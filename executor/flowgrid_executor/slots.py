@@ -15,8 +15,8 @@ from typing import TypeAlias
 import msgspec
 
 from flowgrid_executor.events import SlotAnswered, SlotHungUp, TemplateDied
+from flowgrid_executor.slot_channel import Channel
 from flowgrid_executor.slot_protocol import (
-    Channel,
     ForkSlot,
     FromSlot,
     FromTemplate,

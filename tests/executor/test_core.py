@@ -1,54 +1,40 @@
-"""The executor's decisions, told as stories: what happened, and all that was asked for."""
+"""The executor's decisions about attempts and slots: what happened, and all that was asked for."""
 
 from __future__ import annotations
 
-from flowgrid_executor.core import FORK_PAUSE_S, ExecutorCore, ExecutorSetup
+from flowgrid_executor.core import FORK_PAUSE_S, ExecutorCore
 from flowgrid_executor.events import (
-    Action,
     ClearSpill,
-    DropAllBlocks,
     DropBlocks,
     DropJobBlocks,
-    Event,
     Exit,
     KeepBlocks,
-    LinkBroken,
-    Rejoin,
-    RunInSlot,
     SchedulerHeard,
     Send,
     SendHeartbeats,
     SlotAnswered,
     SlotHungUp,
     StartTemplate,
-    StopRequested,
     TemplateDied,
     Tick,
 )
 from flowgrid_executor.slot_protocol import (
     AttemptBroke,
-    AttemptDone,
     ForkSlot,
     KillSlot,
-    RunAttempt,
     SlotDied,
     SlotForked,
 )
 
-from flowgrid.ids import AttemptId, ExecutorId, JobId, StageId
+from flowgrid.ids import JobId, StageId
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.job_graph import (
-    ExecutorAddress,
-    OutputKind,
     Slice,
     StageInput,
-    StageOutputs,
-    StageSpec,
 )
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     AttemptFailed,
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     CancelAttempts,
@@ -57,71 +43,21 @@ from flowgrid.protocol.messages import (
     DropJob,
     ExecutorLeft,
     ExecutorRegistered,
-    Fence,
     LaunchAttempts,
     LocateInputs,
-    StopExecutor,
+)
+from tests.executor.core_story import (
+    REPORT,
+    SETUP,
+    Story,
+    attempt,
+    outputs,
+    request,
+    runs,
+    stage,
 )
 
-LEASE_S = 8.0
-SETUP = ExecutorSetup(
-    slot_count=2,
-    threads_per_slot=1,
-    memory_bytes=1000,
-    directory="/blocks",
-    host="here",
-    settings={"kernel.batch_rows": "10"},
-    keys_directory="",
-    lease_s=LEASE_S,
-)
-REPORT = AttemptReport(rows_read=(), rows=(3,))
-
-
-class Story:
-    """A core, a clock that only the story moves, and one job with one stage."""
-
-    def __init__(self, slots_ready: int = 2, tasks: tuple[bytes, ...] = ()) -> None:
-        self.now = 0.0
-        self.core = ExecutorCore(SETUP, self.now)
-        self.core.start()
-        self.happens(ExecutorRegistered(7, "tcp://beats"))
-        self.happens(DescribeStage(StageId(1, 0), stage(tasks=tasks)))
-        for slot in range(slots_ready):
-            self.happens(SlotForked(slot, 100 + slot))
-
-    def happens(self, event: Event, after_s: float = 0.0) -> list[Action]:
-        self.now += after_s
-        return self.core.handle(event, self.now)
-
-    def launches(self, *partitions: int) -> list[Action]:
-        return self.happens(LaunchAttempts(tuple(map(attempt, partitions))))
-
-    def answers(self, slot: int, partition: int) -> list[Action]:
-        return self.happens(SlotAnswered(slot, AttemptDone(attempt(partition), REPORT)))
-
-
-def attempt(partition: int, number: int = 0, job: int = 1) -> AttemptId:
-    return AttemptId(job, 0, partition, number)
-
-
-def stage(
-    tasks: tuple[bytes, ...] = (), inputs: tuple[StageInput, ...] = (), payload: bytes = b"plan"
-) -> StageSpec:
-    return StageSpec(0, "scan", 100, OutputKind.BLOCKS, 4, inputs, payload, tasks)
-
-
-def outputs(holder: str) -> StageOutputs:
-    address = ExecutorAddress(ExecutorId(holder, 1), "there", "/d", "tcp://x")
-    return StageOutputs(0, (address,), (0,), (0,))
-
-
-def runs(actions: list[Action]) -> list[tuple[int, AttemptId]]:
-    return [(a.slot, a.request.attempt) for a in actions if isinstance(a, RunInSlot)]
-
-
-def request(actions: list[Action]) -> RunAttempt:
-    (run,) = (action for action in actions if isinstance(action, RunInSlot))
-    return run.request
+COVERS = ["events", "slot_protocol"]
 
 
 def test_all_slots_are_forked_before_the_first_task_comes() -> None:
@@ -367,58 +303,3 @@ def test_dropped_attempts_lose_their_blocks_and_running_ones_their_slots() -> No
 
     assert actions == [DropBlocks(attempt(0)), KillSlot(1)]
     assert DropBlocks(attempt(1)) in story.happens(SlotDied(1, -9))
-
-
-def test_a_fence_stops_all_work_and_only_then_is_it_somebody_new_who_registers() -> None:
-    story = Story()
-    story.launches(0, 1, 2)
-
-    assert story.happens(Fence("you were silent")) == [KillSlot(0), KillSlot(1)]
-    assert story.launches(3) == []
-    assert Rejoin("you were silent") not in story.happens(SlotDied(0, -9))
-    actions = story.happens(SlotDied(1, -9))
-
-    assert actions[-2:] == [DropAllBlocks(), Rejoin("you were silent")]
-    assert not any(isinstance(action, Send) for action in actions)
-    story.happens(SlotForked(0, 102))
-    assert runs(story.happens(SlotForked(1, 103))) == [], "the backlog is forgotten"
-
-
-def test_an_idle_executor_that_is_fenced_registers_anew_at_once() -> None:
-    assert Story().happens(Fence("who are you")) == [DropAllBlocks(), Rejoin("who are you")]
-
-
-def test_a_final_fence_ends_the_executor_with_the_reason() -> None:
-    actions = Story().happens(Fence("pyarrow 25 is not 26", final=True))
-
-    assert actions == [Exit("pyarrow 25 is not 26", refused=True)]
-
-
-def test_a_broken_link_is_like_a_fence() -> None:
-    assert Story().happens(LinkBroken("gap")) == [DropAllBlocks(), Rejoin("gap")]
-
-
-def test_silence_longer_than_the_lease_is_like_a_fence() -> None:
-    story = Story()
-    story.launches(0)
-
-    assert story.happens(Tick(), after_s=LEASE_S) == []
-    assert story.happens(Tick(), after_s=0.1) == [KillSlot(0)]
-    *_, rejoin = story.happens(SlotDied(0, -9))
-    assert isinstance(rejoin, Rejoin)
-    assert story.happens(Tick(), after_s=LEASE_S - 1) == [], "the new incarnation has a new lease"
-
-
-def test_every_sign_of_life_renews_the_lease() -> None:
-    story = Story()
-    story.happens(SchedulerHeard(), after_s=LEASE_S - 1)
-
-    assert story.happens(Tick(), after_s=LEASE_S - 1) == []
-
-
-def test_an_executor_that_is_asked_to_stop_says_goodbye() -> None:
-    assert Story().happens(StopRequested("SIGTERM")) == [
-        Send(ExecutorLeft("SIGTERM")),
-        Exit("SIGTERM"),
-    ]
-    assert isinstance(Story().happens(StopExecutor())[-1], Exit)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from flowgrid_executor.slot_protocol import AttemptBroke, Channel
+from flowgrid_executor.slot_channel import Channel
+from flowgrid_executor.slot_protocol import AttemptBroke
 
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.failures import Failure, FailureKind
