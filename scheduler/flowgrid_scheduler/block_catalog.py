@@ -90,10 +90,11 @@ class BlockCatalog:
 
     def differs(self, partition: int, digests: Sequence[int]) -> bool:
         """Whether an earlier winner of this partition wrote other rows."""
-        if not self.written[partition]:
-            return False
-        cells = slice(partition * self._targets, (partition + 1) * self._targets)
-        return self._digests[cells] != array("Q", digests)
+        return bool(self.written[partition]) and list(digests) != self.digests_of(partition)
+
+    def digests_of(self, partition: int) -> list[int]:
+        """One digest per target, of the last winner."""
+        return list(self._digests[partition * self._targets : (partition + 1) * self._targets])
 
     def rows_in(self, part: Slice | None) -> int:
         """Rows that a reader of this slice (None: of everything) must see."""
@@ -108,8 +109,10 @@ class BlockCatalog:
             for target in range(part.target_start, part.target_stop)
         )
 
-    def bytes_of(self, partition: int) -> int:
-        return sum(self._bytes[partition * self._targets : (partition + 1) * self._targets])
+    def bytes_in(self, part: Slice, partition: int) -> int:
+        """Bytes that a reader of this slice reads of one partition."""
+        first = partition * self._targets
+        return sum(self._bytes[first + part.target_start : first + part.target_stop])
 
     def statistics(self) -> StageStatistics:
         """Rows and bytes per target, over the winners of all partitions."""

@@ -34,6 +34,8 @@ particular: finding its best place would cost maps × reduces."""
 BLOCKS_MAX = 64 << 20
 """Tasks times targets of one stage: each takes 24 bytes here, so this is 1.5 GiB."""
 
+LOCALITY_SHARE_MIN = 2 / 3
+"""With less than this of its bytes in one place, a task has no place worth waiting for."""
 
 ATTEMPTS_MAX = 1 << 31
 """Attempt numbers are kept in 32 bits."""
@@ -112,7 +114,7 @@ class Job:
                 stage.queue.prefer(self._wishes(stage))
 
     def _wishes(self, stage: Stage) -> dict[int, int]:
-        """For each task that reads few producers: the executor with most of its bytes."""
+        """For each task that reads few producers: the executor that holds nearly all of it."""
         wishes: dict[int, int] = {}
         edges = [edge for edge in stage.spec.inputs if edge.slices is not None]
         for partition in range(len(stage.states)) if edges else ():
@@ -125,9 +127,12 @@ class Job:
                 for producer in range(part.partition_start, part.partition_stop):
                     holder = blocks.holders[producer]
                     if holder >= 0:
-                        weights[holder] = weights.get(holder, 0) + blocks.bytes_of(producer)
+                        there = blocks.bytes_in(part, producer)
+                        weights[holder] = weights.get(holder, 0) + there
             if weights:
-                wishes[partition] = max(weights, key=lambda who: (weights[who], -who))
+                best = max(weights, key=lambda who: (weights[who], -who))
+                if weights[best] > LOCALITY_SHARE_MIN * sum(weights.values()):
+                    wishes[partition] = best
         return wishes
 
     def take(self, executor: int, alone: bool, steal: bool) -> tuple[Stage, int] | None:

@@ -140,7 +140,7 @@ def _roll_back_readers(state: ClusterState, job: Job, stage: Stage, attempt: Att
                 "computed again, and its first version is already part of the answer; make the "
                 "stage deterministic (seed what is random, order what is limited)",
             ),
-            where(stage, attempt),
+            stage.where(attempt),
         )
         return False
     for executor in state.executors.alive.values():
@@ -163,12 +163,6 @@ def _count_failure(
         case Verdict.RETRY_ELSEWHERE:
             stage.put_back(attempt.partition, avoid=executor.index)
         case Verdict.FAIL:
-            state.fail_job(job, failure, where(stage, attempt, executor))
+            state.fail_job(job, failure, stage.where(attempt, executor.id.name))
         case Verdict.POISON:
-            state.fail_job(job, recovery.poisoned(failure), where(stage, attempt, executor))
-
-
-def where(stage: Stage, attempt: AttemptId, executor: Executor | None = None) -> str:
-    """The place of a failure, for people."""
-    place = f"stage {stage.spec.label!r}, {attempt}"
-    return place if executor is None else f"{place} on executor {executor.id.name}"
+            state.fail_job(job, recovery.poisoned(failure), stage.where(attempt, executor.id.name))

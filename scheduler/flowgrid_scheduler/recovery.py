@@ -49,8 +49,7 @@ def _lose_attempt(state: ClusterState, executor: Executor, attempt: AttemptId, r
         tally = stage.tallies.setdefault(attempt.partition, Tally())
         if tally.judge(FailureKind.EXECUTOR_LOST, job.config) is Verdict.POISON:
             failure = Failure(FailureKind.EXECUTOR_LOST, f"executor lost: {reason}")
-            place = f"stage {stage.spec.label!r}, {attempt} on executor {executor.id.name}"
-            state.fail_job(job, poisoned(failure), place)
+            state.fail_job(job, poisoned(failure), stage.where(attempt, executor.id.name))
             return
     stage.put_back(attempt.partition)
 
@@ -67,7 +66,7 @@ def fetch_failed(
     """A consumer could not read a block: it waits, and the block is recomputed if it is still the
     one that readers are told to read. Otherwise the consumer only had old news."""
     stage.put_back(attempt.partition)
-    place = f"stage {stage.spec.label!r}, {attempt}"
+    place = stage.where(attempt)
     if not any(_is_producer(failure.fetch, edge.stage, job) for edge in stage.spec.inputs):
         state.fail_job(
             job, Failure(FailureKind.INTERNAL, f"unknown block: {failure.message}"), place

@@ -147,6 +147,11 @@ class Stage:
                     if edge.slices is None or reads(edge.slices[task], partition):
                         yield task
 
+    def where(self, attempt: AttemptId, executor: str = "") -> str:
+        """The place of a failure, for people."""
+        place = f"stage {self.spec.label!r}, {attempt}"
+        return f"{place} on executor {executor}" if executor else place
+
     def malformed(self, report: AttemptReport) -> str:
         """Why a report does not fit this stage, or ""."""
         if len(report.rows_read) != len(self.spec.inputs):

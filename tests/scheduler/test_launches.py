@@ -66,6 +66,12 @@ def test_tasks_run_where_most_of_their_bytes_are(story: Story) -> None:
     assert {a.partition: story.live[a] for a in story.launched(1)} == held
 
 
+def test_a_task_that_reads_from_everywhere_waits_for_nobody(story: Story) -> None:
+    story.joins("a", "b", slots=2).submits(*shuffle(5, 8))
+    story.finishes_stage(0)
+    assert sorted(story.live[a] for a in story.launched(1)) == ["a"] * 4 + ["b"] * 4
+
+
 def test_a_free_slot_takes_what_waits_for_a_busy_executor(story: Story) -> None:
     first = maps(4)
     story.joins("a", slots=2).submits(first, one_to_one(first))

@@ -16,12 +16,14 @@ import pytest
 from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable
+from flowgrid_scheduler.stages import reads
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.job_graph import StageSpec
 from flowgrid.protocol.messages import (
+    AddStages,
     AttemptCancelled,
     AttemptStarted,
     CancelAttempts,
@@ -34,22 +36,30 @@ from flowgrid.protocol.messages import (
 )
 from tests.scheduler.story import (
     IDENTITY,
+    ROWS,
     SESSION,
     Story,
     broadcast,
     executor_id,
     fetch_failure,
+    launches,
     maps,
     one_to_one,
     reduces,
+    sent_to_drivers,
     sent_to_executors,
 )
 
 COUNTED = (FailureKind.INTERNAL, FailureKind.OUT_OF_MEMORY, FailureKind.PROCESS_DIED)
 
 
+Version = dict[tuple[int, int], tuple[int, ...]]
+"""What an attempt reads: by input and partition, the digests of the blocks."""
+
+
 class Chaos(Story):
-    """A story that tells itself from a seed."""
+    """A story that tells itself from a seed. Some recomputes write other rows than before, and no
+    answer may rest on two versions of anything: `read` remembers what each attempt was told to read."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(Config.parse({"task.attempts_max": 6, "task.process_deaths_max": 6}))
@@ -57,9 +67,15 @@ class Chaos(Story):
         self.alive: list[str] = []
         self.names = (chr(code) for code in range(0x100, 0x1000))
         self.cancelling: list[AttemptId] = []
+        self.read: dict[AttemptId, Version] = {}
+        self.growing: dict[int, list[StageSpec]] = {}
 
     def happens(self, event: Event) -> list[Action]:
         actions = super().happens(event)
+        for attempt in launches(actions):
+            self.read[attempt] = self.version_now(attempt)
+        for succeeded in sent_to_drivers(actions, JobSucceeded):
+            self.check_versions(succeeded.job)
         for _, cancel in sent_to_executors(actions, CancelAttempts):
             self.cancelling += cancel.attempts
         for name, drop in sent_to_executors(actions, DropJob):
@@ -78,6 +94,7 @@ class Chaos(Story):
         for _ in range(steps):
             choose = [
                 (self.job_comes, 1),
+                (self.graph_grows, 3 if self.growing else 0),
                 (self.executor_joins, 1 if len(self.alive) < 4 else 0),
                 (self.executor_dies, 1 if self.alive else 0),
                 (self.attempt_ends_well, 30 if self.live else 0),
@@ -97,6 +114,8 @@ class Chaos(Story):
         if not self.alive:
             self.executor_joins()
         for _ in range(5_000):
+            if self.growing:
+                self.graph_grows()
             if not self.core.state.rotation:
                 return
             if self.cancelling:
@@ -106,6 +125,27 @@ class Chaos(Story):
             else:
                 self.time_passes(0.5)
         raise AssertionError("a job does not end")
+
+    def version_now(self, attempt: AttemptId) -> Version:
+        """The digests that the catalog has for everything that an attempt reads."""
+        job = self.core.state.jobs[attempt.job]
+        version: Version = {}
+        for index, edge in enumerate(job.stages[attempt.stage].spec.inputs):
+            blocks = job.stages[edge.stage].blocks
+            part = edge.slices[attempt.partition] if edge.slices is not None else None
+            for partition in range(blocks.spec.partition_count):
+                if part is None or reads(part, partition):
+                    version[index, partition] = tuple(blocks.digests_of(partition))
+        return version
+
+    def check_versions(self, id_: JobId) -> None:
+        """Every winner of an answer has read what is now in the catalog."""
+        job = self.core.state.jobs[id_.number]
+        for stage in job.stages:
+            for partition, number in enumerate(stage.blocks.attempts):
+                winner = AttemptId(id_.number, stage.id.number, partition, number)
+                if number >= 0 and stage.spec.inputs:
+                    assert self.read[winner] == self.version_now(winner), f"{winner}: mixed"
 
     # -- what can happen -----------------------------------------------------------------------
 
@@ -123,7 +163,15 @@ class Chaos(Story):
                 stages.append(broadcast(dice.randint(0, 4), upstream, number))
             else:
                 stages.append(maps(dice.randint(0, 3), dice.randint(1, 2), number))
-        self.submits(*stages)
+        known = dice.randint(1, len(stages))
+        self.submits(*stages[:known], complete=known == len(stages))
+        if known < len(stages):
+            self.growing[self.core.state.jobs_submitted] = stages[known:]
+
+    def graph_grows(self) -> None:
+        number = self.dice.choice(list(self.growing))
+        stages = self.growing.pop(number)
+        self.driver_says(AddStages(JobId(number), tuple(stages), True))
 
     def executor_joins(self) -> None:
         name = next(self.names)
@@ -139,7 +187,7 @@ class Chaos(Story):
     def attempt_ends_well(self) -> None:
         attempt = self.dice.choice(list(self.live))
         if attempt.job in self.core.state.jobs:
-            self.succeeds(attempt)
+            self.succeeds(attempt, rows=ROWS + (self.dice.random() < 0.03))
         self.live.pop(attempt, None)
 
     def attempt_starts(self) -> None:
