@@ -18,7 +18,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -179,15 +178,18 @@ class LocalCluster:
         """Children that have not ended after so many seconds, all together."""
         deadline = time.monotonic() + wait_s
         running = []
-        for child in self._children.values():
+        for name, child in reversed(self._children.items()):
             try:
                 child.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 running.append(child)
+            else:
+                # What was killed has left its directory, and the scheduler waits for those to go.
+                _remove(self.directory / name)
         return running
 
 
-_open_clusters: weakref.WeakSet[LocalCluster] = weakref.WeakSet()
+_open_clusters: set[LocalCluster] = set()
 
 
 @atexit.register

@@ -29,7 +29,7 @@ LOOK_INTERVAL_S = 0.002
 
 def journal_of(premises: Premises) -> Path:
     """The journal of the one scheduler that runs here."""
-    (path,) = premises.folder.rglob("*.journal")
+    (path,) = premises.folder.glob("*/*.journal")
     return path
 
 

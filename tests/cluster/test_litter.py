@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def test_a_closed_session_leaves_nothing(premises: Premises, master: str) -> Non
     with fg.connect(master) as session:
         assert session.range(1_000).group_by("id").agg(fg.count().alias("n")).count() == 1_000
         assert premises.processes(), "nothing was started: the census is blind"
+    premises.require_empty()
+
+
+def test_a_cluster_that_lost_an_executor_closes_as_quickly(premises: Premises) -> None:
+    with fg.connect(MASTERS[1]) as session:
+        session.range(10).count()
+        premises.running("flowgrid_executor")[1].kill()
+        closing_since = time.monotonic()
+    assert time.monotonic() - closing_since < 2.5
     premises.require_empty()
 
 
