@@ -65,8 +65,12 @@ def connect_dealer(
     context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes, keys: Keys | None
 ) -> zmq.Socket[bytes]:
     """A DEALER whose `identity` must be fresh: one per incarnation, or old messages reach new peers."""
-    first_ms, longest_ms = _UNIX_RECONNECT_MS if address.startswith("ipc:") else _TCP_RECONNECT_MS
+    unix = address.startswith("ipc:")
+    first_ms, longest_ms = _UNIX_RECONNECT_MS if unix else _TCP_RECONNECT_MS
     with _limited(context, zmq.DEALER) as socket:
+        if unix:
+            # What a Unix socket has not taken by now has no reader: do not wait for one at the end.
+            socket.setsockopt(zmq.LINGER, 20)
         socket.setsockopt(zmq.ROUTING_ID, identity)
         socket.setsockopt(zmq.RECONNECT_IVL, first_ms)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, longest_ms)

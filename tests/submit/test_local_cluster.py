@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 from flowgrid.config import MIB, Config
 from flowgrid.errors import ConfigError
+from flowgrid.submit.child_output import ChildOutput
+from flowgrid.submit.child_python import child_environment, python_module
 from flowgrid.submit.client import JobClient
 from flowgrid.submit.local_cluster import LocalCluster, remove_stale
 from flowgrid.submit.master import LocalMaster
@@ -28,6 +31,8 @@ DRIVER = """
 import sys, time
 from flowgrid.config import Config
 from flowgrid.submit.local_cluster import LocalCluster
+from flowgrid.submit.child_output import ChildOutput
+from flowgrid.submit.child_python import child_environment, python_module
 from flowgrid.submit.client import JobClient
 from flowgrid.submit.master import LocalMaster
 
@@ -179,7 +184,7 @@ def test_a_child_that_cannot_start_says_why(
     cluster = LocalCluster.start(TWO_EXECUTORS, config)
     try:
         reason = str(eventually("it is noticed", cluster.failure))
-        assert "executor-1 of the local cluster has ended (exit code 1)" in reason
+        assert re.match(r"executor-[12] of the local cluster has ended \(exit code 1\)", reason)
         eventually("its words arrive", lambda: "broken install" in str(cluster.failure()))
     finally:
         cluster.close()
@@ -228,3 +233,40 @@ def test_a_place_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="nowhere"):
         LocalCluster.start(TWO_EXECUTORS, config)
+
+
+def test_what_children_print_reaches_the_drivers_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = ChildOutput()
+    program = "import sys; print('to stdout'); print('to stderr', file=sys.stderr, end='')"
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=output.writer, stderr=output.writer
+    )
+    output.start()
+    assert child.wait(20) == 0
+
+    assert sorted(output.last_lines(wait_s=10).splitlines()) == ["to stderr", "to stdout"]
+    out, err = capsys.readouterr()
+    assert (out, sorted(err.splitlines())) == ("", ["to stderr", "to stdout"])
+
+
+def test_a_child_finds_the_modules_of_the_program_and_nothing_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program/beside.py").write_text("print('found')")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/json.py").write_text("raise SystemExit('shadowed')")
+    monkeypatch.syspath_prepend(tmp_path / "program")
+
+    child = subprocess.run(
+        python_module("beside"),
+        env=child_environment(),
+        cwd=tmp_path / "elsewhere",
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+    assert (child.stdout, child.stderr) == ("found\n", "")

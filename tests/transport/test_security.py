@@ -20,6 +20,8 @@ from flowgrid.transport.security import (
 )
 from flowgrid.transport.sockets import bind_router, connect_dealer
 
+COVERS = ["admission", "sockets"]
+
 Context = zmq.Context[zmq.Socket[bytes]]
 
 
@@ -102,6 +104,13 @@ def test_without_keys_there_are_no_roles(context: Context) -> None:
 def test_an_address_that_strangers_can_reach_needs_keys(address: str, context: Context) -> None:
     with pytest.raises(InsecureBindError, match="flowgrid keys DIR"):
         bind_router(context, address, keys=None)
+
+
+def test_an_address_that_is_taken_is_an_error_and_leaves_no_socket(context: Context) -> None:
+    socket, address = bind_router(context, "tcp://127.0.0.1:0", keys=None)
+    with socket, pytest.raises(zmq.ZMQError, match="in use"):
+        bind_router(context, address, keys=None)
+    context.term()  # waits for every open socket
 
 
 def test_what_is_loopback() -> None:
