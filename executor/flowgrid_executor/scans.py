@@ -26,6 +26,9 @@ NO_COLUMNS = "#nothing"
 
 _TEXT_BYTES = 4 * MIB
 
+_CSV_TYPE_OPTIONS = ("auto_detect", "columns", "hive_types", "types")
+"""What stands in the way of reading only the names of a CSV file's columns."""
+
 _READERS = {"parquet": "read_parquet", "csv": "read_csv", "json": "read_json"}
 
 
@@ -135,10 +138,14 @@ def _call(leaf: FileLeaf, paths: Sequence[str], extra: Mapping[str, str] | None 
 
 def _columns_read(leaf: FileLeaf) -> Sequence[Field]:
     """The columns inside a file: with Hive partitioning some are in its path only."""
-    if leaf.options.get("hive_partitioning") != "true":
+    if not _is_on(leaf, "hive_partitioning"):
         return leaf.file_schema
     types = leaf.options.get("hive_types", "")
     return [c for c in leaf.file_schema if quote_text(c.name) not in types]
+
+
+def _is_on(leaf: FileLeaf, option: str) -> bool:
+    return leaf.options.get(option, "").lower() == "true"
 
 
 def _struct(columns: Iterable[Field]) -> str:
@@ -180,7 +187,7 @@ def _columns_in_file(
                 empty = _ipc_reader(file, path).schema.empty_table()
             cursor.register("#file", empty)
             return _describe(cursor, 'SELECT * FROM "#file"')
-        if leaf.format == "csv" and leaf.options.get("header") == "true":
+        if leaf.format == "csv" and _is_on(leaf, "header"):
             return _header(cursor, leaf, path)
     except duckdb.Error as error:
         raise _invalid(f"{path} cannot be read as {leaf.format}: {error}") from None
@@ -194,10 +201,10 @@ def _describe(cursor: duckdb.DuckDBPyConnection, query: str) -> list[Field]:
 
 def _header(cursor: duckdb.DuckDBPyConnection, leaf: FileLeaf, path: str) -> list[Field] | None:
     """The names in a CSV file's first line; the planned types are tried when its rows are read."""
-    kept = ("delim", "sep", "quote", "escape", "encoding", "compression", "skip", "header")
-    options = "".join(f", {n} = {v}" for n, v in leaf.options.items() if n in kept)
-    file = quote_text(_without_globs(path))
-    call = f"read_csv({file}, all_varchar = true, sample_size = 20, hive_partitioning = false{options})"
+    options = {name: v for name, v in leaf.options.items() if name not in _CSV_TYPE_OPTIONS}
+    options |= {"all_varchar": "true", "sample_size": "20", "hive_partitioning": "false"}
+    arguments = "".join(f", {name} = {value}" for name, value in options.items())
+    call = f"read_csv({quote_text(_without_globs(path))}{arguments})"
     names = [field.name for field in _describe(cursor, f"SELECT * FROM {call}")]
     planned = _columns_read(leaf)
     types = {field.name: field.type for field in planned}

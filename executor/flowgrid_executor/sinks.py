@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from flowgrid.config import MIB
 from flowgrid.ids import AttemptId
 from flowgrid.io.arrow_types import plain_schema, stored_schema, to_plain, to_stored
+from flowgrid.io.commit import attempt_folder
 from flowgrid.protocol.fragment import Field, SinkOutput
 from flowgrid.protocol.messages import WrittenFile
 from flowgrid_executor.kernels.duckdb_kernel import quote_name, quote_text
@@ -72,7 +73,7 @@ class SinkWriter:
         self._attempt = attempt
         self._header = _header(sink, columns)
         self._filesystem, root = fsspec.core.url_to_fs(sink.staging)
-        self._folder = posixpath.join(root, f"{attempt.stage}-{attempt.partition}-{attempt.number}")
+        self._folder = posixpath.join(root, attempt_folder(attempt))
         self._open: dict[str, _SinkFile] = {}  # by directory, the one used last at the end
         self._opened: dict[str, int] = {}
         self._written: list[WrittenFile] = []

@@ -88,7 +88,9 @@ def test_csv_is_read_with_the_planned_types(slot: Any, tmp_path: Path) -> None:
 def test_a_csv_value_that_does_not_fit_names_the_file(slot: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,x\ntwo,y\n")
-    failure = refused(slot, leaf("csv", header="true", delim="','"), split(path))
+    failure = refused(
+        slot, leaf("csv", header="TRUE", delim="','", quote="'\"'", skip="0"), split(path)
+    )
     assert failure.kind is FailureKind.INPUT_INVALID
     assert str(path) in failure.message
     assert "two" in failure.message
@@ -259,6 +261,8 @@ def test_a_file_with_other_columns_is_refused_by_column_and_types(
 def test_a_csv_with_another_header_is_refused(slot: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,c\n1,x\n")
-    failure = refused(slot, leaf("csv", header="true", delim="','"), split(path))
+    failure = refused(
+        slot, leaf("csv", header="TRUE", delim="','", quote="'\"'", skip="0"), split(path)
+    )
     assert failure.kind is FailureKind.INPUT_INVALID
     assert "no column 'b'" in failure.message
