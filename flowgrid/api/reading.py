@@ -317,7 +317,9 @@ def _as_table(data: object) -> pa.Table:
 
 
 def _held_type(type_: pa.DataType) -> pa.DataType:
-    """Types that blocks can hold: no dictionaries; a column of only NULL is INTEGER as in SQL."""
+    """Types that the kernel and blocks know; a column of only NULL is INTEGER as in SQL."""
+    if pa.types.is_float16(type_):
+        return pa.float32()
     if pa.types.is_dictionary(type_):
         return _held_type(type_.value_type)
     return pa.int32() if pa.types.is_null(type_) else type_

@@ -34,7 +34,6 @@ _ARROW_TYPES = {
     "uint16": "USMALLINT",
     "uint32": "UINTEGER",
     "uint64": "UBIGINT",
-    "halffloat": "FLOAT",
     "float": "FLOAT",
     "double": "DOUBLE",
     "string": "VARCHAR",

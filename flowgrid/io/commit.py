@@ -112,6 +112,7 @@ def resume(path: str) -> None:
             output.roll_forward(token)
         else:
             output.remove_staging(token)
+    output.remove_empty([posixpath.join(output.path, _STAGING)])
 
 
 def attempt_folder(attempt: AttemptId) -> str:

@@ -60,9 +60,8 @@ def _files_of(path: str) -> list[DataFile]:
     if os.path.isdir(full):
         return [_local_file(found) for found in _some(_walk(full), f"directory {full}")]
     if glob.has_magic(full):
-        matches = sorted(glob.glob(full, recursive=True))
-        found = [file for match in matches for file in _walk_or_file(match)]
-        return [_local_file(file) for file in _some(found, f"pattern {full}")]
+        found = _some(_matches(full), f"pattern {full}")
+        return [_local_file(file) for file in found]
     raise InputError(_missing(full))
 
 
@@ -73,8 +72,16 @@ def _some(found: Iterable[str], where: str) -> list[str]:
     return files
 
 
-def _walk_or_file(path: str) -> Iterable[str]:
-    return _walk(path) if os.path.isdir(path) else [path] if _visible(path) else []
+def _matches(pattern: str) -> Iterable[str]:
+    """The files that a glob means, each once; names it spells out may be hidden, others may not."""
+    spelled = {part for part in pattern.split("/") if not glob.has_magic(part)}
+    found = {
+        file
+        for match in glob.glob(pattern, recursive=True)
+        if all(part in spelled or _visible(part) for part in match.split("/"))
+        for file in (_walk(match) if os.path.isdir(match) else [match])
+    }
+    return sorted(found)
 
 
 def _walk(root: str) -> Iterable[str]:
