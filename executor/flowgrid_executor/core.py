@@ -294,8 +294,9 @@ class ExecutorCore:
     def _slot_died(self, event: SlotDied, now: float) -> list[Action]:
         slot = self._slots[event.slot]
         how = describe_exit(event.exit_code)
-        if slot.hung_up and event.killed:
-            how = "closed its connection"
+        # A slot that is ending by itself hangs up first, and keeps its own exit code if we kill it then.
+        if slot.hung_up and event.killed and event.exit_code == -signal.SIGKILL:
+            how = "closed its connection and was killed"
         idle = slot.attempt is None
         actions = self._bury(slot, how)
         if idle:
