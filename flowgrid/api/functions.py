@@ -17,6 +17,7 @@ from flowgrid.api.column import (
     flatten,
     from_sql,
     into_column,
+    into_order,
 )
 from flowgrid.expr.tree import Expr, column, literal, parse, to_sql
 
@@ -126,7 +127,7 @@ array_agg = list
 
 
 def _aggregate(function: str, arguments: Sequence[Expr], order_by: IntoColumn) -> Expr:
-    order = "" if order_by is None else f" ORDER BY {to_sql(into_column(order_by).expression)}"
+    order = "" if order_by is None else f" ORDER BY {to_sql(into_order(order_by).expression)}"
     return parse(f"{function}({', '.join(map(to_sql, arguments))}{order})")
 
 

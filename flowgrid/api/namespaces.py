@@ -26,6 +26,9 @@ class Derivable(Protocol):
 
 C = TypeVar("C", bound=Derivable)
 
+_PAD = "pad({x}, CAST(greatest({n}, length({x})) AS INTEGER), {c})"
+"""The kernel's own would also cut what is too long."""
+
 _WHITESPACE = " \t\n\r\v\f"
 
 
@@ -86,7 +89,13 @@ class StringNamespace(_Namespace[C]):
 
     def replace(self, pattern: object, value: object, *, literal: bool = False) -> C:
         """The text with the first match replaced."""
-        return self._column.call("regexp_replace", pattern, value, *(["l"] if literal else []))
+        if literal:
+            # Not the kernel's flag "l": sqlglot loses it.
+            return self._template(
+                "regexp_replace({x}, regexp_escape({p}), replace({v}, '\\', '\\\\'))",
+                p=pattern, v=value,
+            )  # fmt: skip
+        return self._column.call("regexp_replace", pattern, value)
 
     def replace_all(self, pattern: object, value: object, *, literal: bool = False) -> C:
         if literal:
@@ -120,10 +129,10 @@ class StringNamespace(_Namespace[C]):
         return self._column.call("rtrim", characters)
 
     def pad_start(self, length: int, fill_char: str = " ") -> C:
-        return self._template("lpad({x}, greatest({n}, length({x})), {c})", n=length, c=fill_char)
+        return self._template(_PAD.replace("pad", "lpad"), n=length, c=fill_char)
 
     def pad_end(self, length: int, fill_char: str = " ") -> C:
-        return self._template("rpad({x}, greatest({n}, length({x})), {c})", n=length, c=fill_char)
+        return self._template(_PAD.replace("pad", "rpad"), n=length, c=fill_char)
 
     def reverse(self) -> C:
         return self._column.call("reverse")
@@ -225,7 +234,7 @@ class ListNamespace(_Namespace[C]):
     def slice(self, offset: int, length: int | None = None) -> C:
         start = offset + 1 if offset >= 0 else offset
         if length is None:
-            return self._template("list_slice({x}, {a}, NULL)", a=start)
+            return self._template("list_slice({x}, {a}, -1)", a=start)
         stop = "{a} + {n} - 1" if offset >= 0 else "len({x}) + 1 + {a} + {n} - 1"
         return self._template("list_slice({x}, {a}, " + stop + ")", a=start, n=length)
 

@@ -44,7 +44,12 @@ def with_columns(node: Node, values: Iterable[Selected], named: Mapping[str, Int
                 "value beside every row, or use group_by(…).agg(…)"
             )
     by_name = {one.name.casefold(): one for one in added}
-    kept = [by_name.pop(name.casefold(), Named(name, column(name))) for name in node.columns]
+    kept = [
+        Named(name, by_name.pop(name.casefold()).expression)
+        if name.casefold() in by_name
+        else Named(name, column(name))
+        for name in node.columns
+    ]
     return _project(node, [*kept, *by_name.values()])
 
 
@@ -98,21 +103,18 @@ def _one_per_key(given: bool | Sequence[bool], count: int, what: str) -> Sequenc
 
 def aggregate(node: Node, keys: Sequence[Named], wanted: Sequence[Named]) -> Node:
     """One row per distinct keys with these aggregates; every other column must be a key."""
-    key_columns = {
-        key.expression.name.casefold() for key in keys if isinstance(key.expression, exp.Column)
-    }
+    key_texts = frozenset(to_sql(key.expression) for key in keys)
     for one in wanted:
         if has_window(one.expression):
             raise PlanError(
                 f"{to_sql(one.expression)} is a window over an aggregation: "
                 "aggregate first, then add it with with_columns(…)"
             )
-        for name in columns_outside_aggregates(one.expression):
-            if name.casefold() not in key_columns:
-                raise PlanError(
-                    f"column {name!r} in {to_sql(one.expression)} is neither aggregated nor a key "
-                    f"of the group: use fg.first({name!r}), fg.list({name!r}) or another aggregate"
-                )
+        for name in columns_outside_aggregates(one.expression, key_texts):
+            raise PlanError(
+                f"column {name!r} in {to_sql(one.expression)} is neither aggregated nor a key "
+                f"of the group: use fg.first({name!r}), fg.list({name!r}) or another aggregate"
+            )
     return Aggregate(node, tuple(keys), tuple(wanted))
 
 
