@@ -56,6 +56,9 @@ class Job:
         self.name = name
         self._client = client
         self._id: JobId | None = None
+        self._unsent: list[Callable[[JobId], FromDriver]] = []
+        """What was said before the scheduler gave the job its name."""
+        self._released = False
         self._events: queue.SimpleQueue[JobEvent | None] = queue.SimpleQueue()
 
     @property
@@ -67,7 +70,7 @@ class Job:
 
     def add_stages(self, stages: Sequence[StageSpec], complete: bool) -> None:
         """Let the graph grow; `complete` says that these are the last stages."""
-        self._client._send(AddStages(self.id, tuple(stages), complete))
+        self._client._tell(self, lambda id_: AddStages(id_, tuple(stages), complete))
 
     def next_event(self, timeout: float | None = None) -> JobEvent:
         """What happened next. Raises `TimeoutError` after `timeout` seconds, or `ConnectError`."""
@@ -82,11 +85,11 @@ class Job:
 
     def cancel(self, reason: str) -> None:
         """Stop it; `next_event` will say that it failed, as cancelled."""
-        self._client._send(CancelJob(self.id, reason))
+        self._client._tell(self, lambda id_: CancelJob(id_, reason))
 
     def report_fetch_failed(self, failure: Failure) -> None:
         """A block of the result could not be read: the job goes on and succeeds again."""
-        self._client._send(ReportFetchFailed(self.id, failure))
+        self._client._tell(self, lambda id_: ReportFetchFailed(id_, failure))
 
     def release(self) -> None:
         """Forget the job, here and in the cluster: its blocks may go, and no event will come."""
@@ -215,11 +218,20 @@ class JobClient:
             raise self._why_lost()
         self._connection.send(message)
 
+    def _tell(self, job: Job, word: Callable[[JobId], FromDriver]) -> None:
+        with self._changed:
+            if job._id is None:
+                job._unsent.append(word)
+                return
+        self._send(word(job._id))
+
     def _release(self, job: Job) -> None:
-        if self._lost is None and os.getpid() == self._pid:
-            self._connection.send(ReleaseJob(job.id))
+        if self._lost is None and os.getpid() == self._pid and not job._released:
+            self._tell(job, ReleaseJob)
             with self._changed:
-                self._jobs.pop(job.id, None)
+                job._released = True
+                if job._id is not None:
+                    self._jobs.pop(job._id, None)
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         timeout_s = self._config.submit_timeout_s
@@ -262,7 +274,10 @@ class JobClient:
             case JobAccepted():
                 job = self._pending.pop(message.request)
                 job._id = message.job
-                self._jobs[message.job] = job
+                if not job._released:
+                    self._jobs[message.job] = job
+                if job._unsent:
+                    self._connection.send(*(word(message.job) for word in job._unsent))
             case ClusterStatus():
                 self._status = message
 

@@ -27,6 +27,7 @@ from flowgrid.protocol.fragment import (
 )
 from flowgrid.protocol.job_graph import OutputKind, StageOutputs, StageSpec, StageStatistics
 from flowgrid.protocol.messages import (
+    AddStages,
     CancelJob,
     CloseSession,
     FromDriver,
@@ -35,6 +36,7 @@ from flowgrid.protocol.messages import (
     JobSucceeded,
     KeepAlive,
     OpenSession,
+    ReleaseJob,
     SessionOpened,
     SessionRefused,
     StageProgressed,
@@ -116,6 +118,24 @@ def test_a_job_is_followed_to_its_end(scheduler: ScriptedScheduler) -> None:
         assert [job.next_event(5), job.next_event(5)] == [progress, DONE]
         assert client.slots == 4
     assert isinstance(scheduler.hear(), CloseSession)
+
+
+def test_what_is_said_of_a_job_before_it_has_a_name_is_said_later(
+    scheduler: ScriptedScheduler,
+) -> None:
+    with client_of(scheduler) as client:
+        job = client.submit("q", (), complete=False)
+        job.add_stages((), complete=True)
+        job.cancel("Ctrl-C")
+        job.release()
+        scheduler.open()
+        submitted = scheduler.hear()
+        assert isinstance(submitted, SubmitJob)
+        scheduler.say(JobAccepted(submitted.request, JobId(1)))
+
+        assert scheduler.hear() == AddStages(JobId(1), (), complete=True)
+        assert scheduler.hear() == CancelJob(JobId(1), "Ctrl-C")
+        assert scheduler.hear() == ReleaseJob(JobId(1))
 
 
 def test_jobs_hear_of_themselves_only(scheduler: ScriptedScheduler) -> None:
