@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
-from flowgrid.expr.tree import Expr
+from flowgrid.expr.tree import Expr, to_sql
 
 _UNTYPED_AGGREGATES = frozenset(
     """
@@ -48,10 +48,18 @@ def has_aggregate(expression: Expr) -> bool:
     return any(is_aggregate(node) for node in expression.walk(prune=_is_window))
 
 
-def columns_outside_aggregates(expression: Expr) -> Iterator[str]:
-    """Names of columns whose values the expression takes from single rows."""
-    for node in expression.walk(prune=is_aggregate):
-        if isinstance(node, exp.Column):
+def columns_outside_aggregates(expression: Expr, keys: frozenset[str]) -> Iterator[str]:
+    """Names of columns whose values the expression takes from single rows.
+
+    `keys` are the texts of expressions that have one value per group, as `to_sql` gives them.
+    """
+
+    def one_per_group(node: Expr) -> bool:
+        whole = isinstance(node, exp.Filter | exp.WithinGroup) or is_aggregate(node)
+        return whole or to_sql(node) in keys
+
+    for node in expression.walk(prune=one_per_group):
+        if isinstance(node, exp.Column) and to_sql(node) not in keys:
             yield node.name
 
 

@@ -57,6 +57,13 @@ class Named:
     def sql(self) -> str:
         return f"{to_sql(self.expression)} AS {quote(self.name)}"
 
+    def shown(self) -> str:
+        """For `explain`: without quotes, and without saying the same name twice."""
+        same = isinstance(self.expression, exp.Column) and self.expression.name == self.name
+        plain = isinstance(self.expression, exp.Column)
+        text = self.expression.name if plain else to_sql(self.expression)
+        return self.name if same else f"{text} AS {self.name}"
+
 
 @dataclass(frozen=True, eq=False)
 class SortKey:
@@ -196,7 +203,7 @@ class Project(Node):
         return f"SELECT {selected} FROM {names[0]}"
 
     def describe(self) -> str:
-        return "Project " + ", ".join(named.sql() for named in self.expressions)
+        return "Project " + ", ".join(named.shown() for named in self.expressions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,8 +263,8 @@ class Aggregate(Node):
         return ""
 
     def describe(self) -> str:
-        keys = ", ".join(named.sql() for named in self.keys)
-        return f"Aggregate {', '.join(n.sql() for n in self.aggregates)}" + (
+        keys = ", ".join(named.shown() for named in self.keys)
+        return f"Aggregate {', '.join(n.shown() for n in self.aggregates)}" + (
             f" by {keys}" if keys else ""
         )
 
@@ -280,7 +287,7 @@ class Window(Node):
         return f"SELECT *, {', '.join(named.sql() for named in self.expressions)} FROM {names[0]}"
 
     def describe(self) -> str:
-        return "Window " + ", ".join(named.sql() for named in self.expressions)
+        return "Window " + ", ".join(named.shown() for named in self.expressions)
 
 
 @dataclass(frozen=True, eq=False)

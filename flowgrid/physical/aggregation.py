@@ -17,6 +17,7 @@ from sqlglot import exp
 from flowgrid.expr.tree import Expr, cast, column, quote, to_sql
 from flowgrid.logical.nodes import Aggregate, Distinct, Named, Node, Project
 from flowgrid.logical.schema import aggregate_functions, schema_of
+from flowgrid.protocol.fragment import Field
 
 _COMBINED_BY = {
     "sum": "sum", "count": "sum", "count_star": "sum", "count_if": "sum", "min": "min", "max": "max",
@@ -70,7 +71,7 @@ class PartialAggregate(Node):
         )
 
     def describe(self) -> str:
-        keys = ", ".join(key.sql() for key in self.keys)
+        keys = ", ".join(key.shown() for key in self.keys)
         return f"PartialAggregate {', '.join(sql for _, sql in self.states)}" + (
             f" by {keys}" if keys else ""
         )
@@ -209,7 +210,16 @@ def fold(aggregate: Aggregate) -> Fold | None:
         states.append((name, halves[0]))
         values.append((name, halves[1]))
     keys = tuple(Named(_key(i), key.expression) for i, key in enumerate(aggregate.keys))
-    return Fold(aggregate, PartialAggregate(aggregate.input, keys, tuple(states)), tuple(values))
+    partial = PartialAggregate(aggregate.input, keys, tuple(states))
+    return Fold(aggregate, partial, tuple(_typed(values, schema_of(partial))))
+
+
+def _typed(values: Sequence[tuple[str, str]], fields: Sequence[Field]) -> Iterator[tuple[str, str]]:
+    """Values in the types that the calls themselves have: a sum of counts is wider than a count."""
+    types = {field.name: field.type for field in fields}
+    for name, sql in values:
+        state = types[name].startswith("AGGREGATE_STATE")
+        yield name, sql if state else f"CAST({sql} AS {types[name]})"
 
 
 def _halves(call: _Call, name: str, types: Sequence[str]) -> tuple[str, str] | None:
@@ -218,7 +228,7 @@ def _halves(call: _Call, name: str, types: Sequence[str]) -> tuple[str, str] | N
     if call.name in _COMBINED_BY and len(call.arguments) <= 1:
         combined = f"{_COMBINED_BY[call.name]}({state})"
         if call.name.startswith("count"):
-            combined = f"coalesce({combined}, 0)::BIGINT"
+            combined = f"coalesce({combined}, 0)"
         return text, combined
     function = {"mean": "avg", "max_by": "arg_max", "min_by": "arg_min"}.get(call.name, call.name)
     if function in _DOUBLES:

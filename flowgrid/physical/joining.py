@@ -24,8 +24,6 @@ finishing its stage first and looking at its real size."""
 class Meeting:
     """Which key pairs the rows of both sides meet by, and which sides are spread that way already."""
 
-    left_keys: tuple[str, ...]
-    right_keys: tuple[str, ...]
     pairs: tuple[int, ...]
     targets: int | None = None
     there: frozenset[str] = frozenset()
@@ -45,13 +43,13 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
         return _without_keys(planner, node, sides)
     meeting = planner.decided(("meeting", node), partial(_meeting, sides, keys))
     if len(meeting.there) == 2:
-        return Pipeline(here, _after(node.kind, meeting, keys, sides))
+        return Pipeline(here, _after(node.kind, sides))
     way = planner.decided(("way", node), partial(_way, planner, node, sides, keys, meeting))
     if way in sides:
         return _broadcast(planner, node, sides, way)
     met = all_of(*(partial(_hashed, planner, node, sides, name, keys, meeting) for name in sides))
     tree = dataclasses.replace(node, left=met[0].node, right=met[1].node)
-    return Pipeline(tree, _after(node.kind, meeting, keys, {"left": met[0], "right": met[1]}))
+    return Pipeline(tree, _after(node.kind, dict(zip(sides, met, strict=True))))
 
 
 def _meeting(sides: dict[str, Pipeline], keys: JoinKeys) -> Meeting:
@@ -68,14 +66,14 @@ def _meeting(sides: dict[str, Pipeline], keys: JoinKeys) -> Meeting:
         for alternative in sorted(how.keys):
             pairs = _pairs(alternative, how.types, texts[name], keys.types)
             if pairs is not None:
-                found.append(_meet(texts, pairs, how.targets, frozenset([name])))
+                found.append(Meeting(pairs, how.targets, frozenset([name])))
     for one in found:
         for other in found:
             if one.pairs == other.pairs and one.targets == other.targets:
                 there = one.there | other.there
                 if len(there) == 2:
                     return dataclasses.replace(one, there=there)
-    return found[0] if found else _meet(texts, tuple(range(len(keys.types))))
+    return found[0] if found else Meeting(tuple(range(len(keys.types))))
 
 
 def _pairs(
@@ -89,16 +87,6 @@ def _pairs(
             return None
         pairs.append(index)
     return tuple(pairs)
-
-
-def _meet(
-    texts: dict[str, tuple[str, ...]],
-    pairs: tuple[int, ...],
-    targets: int | None = None,
-    there: frozenset[str] = frozenset(),
-) -> Meeting:
-    left, right = (tuple(texts[name][pair] for pair in pairs) for name in ("left", "right"))
-    return Meeting(left, right, pairs, targets, there)
 
 
 def _way(
@@ -184,16 +172,14 @@ def _without_keys(planner: Planning, node: Join, sides: dict[str, Pipeline]) -> 
     return Pipeline(dataclasses.replace(node, left=left.node, right=right.node), Single())
 
 
-def _after(
-    kind: JoinKind, meeting: Meeting, keys: JoinKeys, sides: dict[str, Pipeline]
-) -> Partitioning:
+def _after(kind: JoinKind, sides: dict[str, Pipeline]) -> Partitioning:
     """How the joined rows are spread: a side that can be NULL-extended is hashed by nothing."""
-    kept: set[tuple[str, ...]] = set()
+    left, right = sides["left"].partitioning, sides["right"].partitioning
+    assert isinstance(left, Hashed)
+    assert isinstance(right, Hashed)
+    kept: frozenset[tuple[str, ...]] = frozenset()
     if kind not in (JoinKind.RIGHT, JoinKind.FULL):
-        kept.add(meeting.left_keys)
+        kept |= left.keys
     if kind in (JoinKind.INNER, JoinKind.RIGHT):
-        kept.add(meeting.right_keys)
-    how = sides["left"].partitioning
-    assert isinstance(how, Hashed)
-    types = tuple(keys.types[pair] for pair in meeting.pairs)
-    return Hashed(frozenset(kept), types, how.targets) if kept else Spread()
+        kept |= right.keys
+    return Hashed(kept, left.types, left.targets) if kept else Spread()

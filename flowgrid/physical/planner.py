@@ -41,6 +41,7 @@ from flowgrid.logical.nodes import (
 )
 from flowgrid.logical.rendering import consumers, topological
 from flowgrid.physical import grouping, joining, ordering
+from flowgrid.physical.aggregation import FinalAggregate, PartialAggregate
 from flowgrid.physical.exchanges import Pending
 from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, scan_shares
@@ -192,10 +193,18 @@ class Planner(Planning):
     def _union(self, node: Union) -> Pipeline:
         children = all_of(*(partial(self.pipeline, child) for child in node.relations))
         single = all(isinstance(child.partitioning, Single) for child in children)
-        tree = Union(tuple(child.node for child in children))
-        if single and rows_of(tree) > _ROWS_OF_ONE_TASK_MAX:
-            single = False
-        return Pipeline(tree, Single() if single else Spread())
+        if single and rows_of(Union(tuple(child.node for child in children))) <= _ONE_TASK_ROWS_MAX:
+            return Pipeline(Union(tuple(child.node for child in children)), Single())
+        # In the tasks of one child the others read nothing, and must make nothing of it.
+        children = all_of(
+            *(
+                partial(self.book.kept, (node, index), child, "kept")
+                if makes_rows_of_nothing(child.node)
+                else partial(lambda child: child, child)
+                for index, child in enumerate(children)
+            )
+        )
+        return Pipeline(Union(tuple(child.node for child in children)), Spread())
 
     def _repartition(self, node: Repartition) -> Pipeline:
         child = self.pipeline(node.input)
@@ -219,6 +228,15 @@ class Planner(Planning):
         )
         tree = dataclasses.replace(node, relations=tuple(child.node for child in gathered))
         return Pipeline(tree, Single())
+
+
+def makes_rows_of_nothing(root: Node) -> bool:
+    """Whether a tree has rows although its leaves have none: an aggregate without keys does."""
+    return any(
+        isinstance(node, KernelQuery)
+        or (isinstance(node, Aggregate | FinalAggregate | PartialAggregate) and not node.keys)
+        for node in topological(root)
+    )
 
 
 def partitioned(root: Node) -> Node:
@@ -251,5 +269,5 @@ def shared_subplans(root: Node, slots: int) -> frozenset[Node]:
 
 _CHEAP = (Leaf, Filter, Project)
 
-_ROWS_OF_ONE_TASK_MAX = 1_000_000
+_ONE_TASK_ROWS_MAX = 1_000_000
 """A union of single tasks stays in one task up to here."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flowgrid.logical.nodes import GivenTable
     from flowgrid.transport.block_server import BlockServer
 
-_PARTITION_BYTES = 16 * MIB
+PARTITION_BYTES = 16 * MIB
 """A table is cut into partitions of about this size, so that tasks can share it."""
 
 _DRIVERS_JOB = 0
@@ -41,9 +41,16 @@ _DRIVERS_JOB = 0
 class GivenTables:
     """The tables of one session. `directory` is made when the first table comes."""
 
-    def __init__(self, parent: Path | None, bind: str | None, keys: Keys | None) -> None:
+    def __init__(
+        self,
+        parent: Path | None,
+        bind: str | None,
+        keys: Keys | None,
+        partition_bytes: int = PARTITION_BYTES,
+    ) -> None:
         """`bind` is where executors on other hosts may ask for blocks; None if there are none."""
         self._parent = parent
+        self._partition_bytes = partition_bytes
         self._bind = bind
         self._keys = keys
         self._lock = threading.Lock()
@@ -82,7 +89,7 @@ class GivenTables:
         self._count += 1
         schema = stored_schema(node.table.schema)
         rows = []
-        for partition, batches in enumerate(_partitions(node.table)):
+        for partition, batches in enumerate(_partitions(node.table, self._partition_bytes)):
             attempt = AttemptId(_DRIVERS_JOB, self._count, partition, 0)
             path = Path(address.directory, file_name(attempt))
             with BlockFileWriter(path, schema, 1) as writer:
@@ -122,8 +129,8 @@ class GivenTables:
         return self._address
 
 
-def _partitions(table: pa.Table) -> Iterator[list[pa.RecordBatch]]:
-    """The table's batches in shares of about `_PARTITION_BYTES`; one, empty, for no rows."""
-    rows = max(1, int(table.num_rows * _PARTITION_BYTES / max(table.nbytes, 1)))
+def _partitions(table: pa.Table, bytes_: int) -> Iterator[list[pa.RecordBatch]]:
+    """The table's batches in shares of about so many bytes; one, empty, for no rows."""
+    rows = max(1, int(table.num_rows * bytes_ / max(table.nbytes, 1)))
     for start in range(0, max(1, table.num_rows), rows):
         yield table.slice(start, rows).combine_chunks().to_batches()
