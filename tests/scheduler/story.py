@@ -182,19 +182,27 @@ class Story:
             self.executor_says(self.live[attempt], AttemptStarted(attempt))
 
     def succeeds(
-        self, *attempts: AttemptId, rows: int = ROWS, rows_read: tuple[int, ...] | None = None
+        self,
+        *attempts: AttemptId,
+        rows: int = ROWS,
+        rows_read: tuple[int, ...] | None = None,
+        salt: int = 0,
     ) -> list[Action]:
-        """Attempts start and succeed; their digests follow from their rows."""
+        """Attempts start and succeed; with another `salt` they write other rows, as many as before."""
         actions: list[Action] = []
         for attempt in attempts:
-            report = self.report(attempt, rows, rows_read)
+            report = self.report(attempt, rows, rows_read, salt)
             name = self.live.pop(attempt)
             started, succeeded = AttemptStarted(attempt), AttemptSucceeded(attempt, report)
             actions += self.executor_says(name, started, succeeded)
         return actions
 
     def report(
-        self, attempt: AttemptId, rows: int = ROWS, rows_read: tuple[int, ...] | None = None
+        self,
+        attempt: AttemptId,
+        rows: int = ROWS,
+        rows_read: tuple[int, ...] | None = None,
+        salt: int = 0,
     ) -> AttemptReport:
         """What an honest attempt says."""
         job = self.core.state.jobs[attempt.job]
@@ -202,7 +210,9 @@ class Story:
         if rows_read is None:
             rows_read = job.rows_expected(stage, attempt.partition)
         targets = stage.spec.target_count
-        digests = tuple(attempt.partition << 40 | t << 20 | rows for t in range(targets))
+        digests = tuple(
+            salt << 60 | attempt.partition << 40 | t << 20 | rows for t in range(targets)
+        )
         return AttemptReport(rows_read, (rows,) * targets, (8 * rows,) * targets, digests)
 
     def fails(self, attempt: AttemptId, failure: Failure | FailureKind) -> list[Action]:

@@ -229,7 +229,7 @@ def losing_the_first_of_two_maps(story: Story, reader_ends: bool) -> AttemptId:
 
 def test_a_recompute_that_differs_fails_the_job_when_a_reader_has_finished(story: Story) -> None:
     again = losing_the_first_of_two_maps(story, reader_ends=True)
-    story.succeeds(again, rows=ROWS + 1)
+    story.succeeds(again, salt=1)
     failed = story.failure()
     assert failed.failure.kind is FailureKind.INDETERMINATE
     assert "'maps 0'" in failed.failure.message
@@ -238,7 +238,7 @@ def test_a_recompute_that_differs_fails_the_job_when_a_reader_has_finished(story
 def test_a_recompute_that_differs_restarts_readers_of_the_old_version(story: Story) -> None:
     again = losing_the_first_of_two_maps(story, reader_ends=False)
     (old,) = story.launched(1)
-    actions = story.succeeds(again, rows=ROWS + 1)
+    actions = story.succeeds(again, salt=1)
     assert [word.attempts for _, word in sent_to_executors(actions, CancelAttempts)] == [(old,)]
     story.live.pop(old)
     story.executor_says("a", AttemptCancelled(old))
@@ -251,7 +251,7 @@ def test_a_reader_of_the_old_version_that_still_succeeds_is_refused(story: Story
     again = losing_the_first_of_two_maps(story, reader_ends=False)
     (old,) = story.launched(1)
     report = story.report(old)
-    story.succeeds(again, rows=ROWS + 1)
+    story.succeeds(again, salt=1)
     story.live.pop(old)
     actions = story.executor_says("a", AttemptSucceeded(old, report))
     assert [word.attempts for _, word in sent_to_executors(actions, DropAttempts)] == [(old,)]

@@ -90,6 +90,17 @@ def test_what_a_fenced_executor_says_later_is_refused(story: Story) -> None:
     assert story.core.digest() == before
 
 
+def test_what_comes_after_a_goodbye_is_not_heard(story: Story) -> None:
+    story.joins("a", "b").submits(maps(2))
+    (attempt,) = [a for a, who in story.live.items() if who == "b"]
+    late = AttemptSucceeded(attempt, story.report(attempt))
+    story.forgets("b")
+    actions = story.executor_says("b", ExecutorLeft("signal 15"), late)
+    assert [word for who, word in sent_to_executors(actions, object) if who == "b"] == [
+        Fence("it left: signal 15")
+    ]
+
+
 def test_a_task_with_slices_wants_only_the_partitions_it_reads(story: Story) -> None:
     first = maps(4)
     story.joins("a", "b", slots=2).submits(first, one_to_one(first))
@@ -222,9 +233,10 @@ def test_fetch_failures_with_progress_in_between_are_forgiven(story: Story) -> N
     for _ in range(6):
         (winner,) = story.launched(0)
         story.finishes_stage(0)
-        first, second = story.launched(1)
-        story.fails(first, fetch_failure(winner, "a"))
-        story.succeeds(second)
+        victim, other = sorted(story.launched(1))
+        assert victim.partition == 0
+        story.fails(victim, fetch_failure(winner, "a"))
+        story.succeeds(other)
     story.finishes_stage(0)
     story.finishes_stage(1)
     assert len(story.told_driver(JobSucceeded)) == 1

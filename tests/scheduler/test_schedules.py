@@ -187,7 +187,8 @@ class Chaos(Story):
     def attempt_ends_well(self) -> None:
         attempt = self.dice.choice(list(self.live))
         if attempt.job in self.core.state.jobs:
-            self.succeeds(attempt, rows=ROWS + (self.dice.random() < 0.03))
+            rows = ROWS + (self.dice.random() < 0.02)
+            self.succeeds(attempt, rows=rows, salt=self.dice.random() < 0.02)
         self.live.pop(attempt, None)
 
     def attempt_starts(self) -> None:
