@@ -13,6 +13,7 @@ from typing import IO
 
 import duckdb
 import fsspec
+import numpy as np
 import pyarrow as pa
 
 from flowgrid.config import MIB
@@ -270,8 +271,15 @@ def _lines(path: str) -> Iterator[pa.RecordBatch]:
 def _line_batch(lines: bytes, path: str) -> pa.RecordBatch:
     if b"\r" in lines:
         lines = (lines + b"\n").replace(b"\r\n", b"\n")[:-1]
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n"))
+    # The k-th line ends k newlines earlier once all newlines are gone.
+    offsets = np.empty(len(ends) + 2, np.int32)
+    offsets[0], offsets[-1] = 0, len(lines) - len(ends)
+    offsets[1:-1] = ends - np.arange(len(ends))
+    text = pa.py_buffer(lines.replace(b"\n", b""))
     try:
-        values = pa.array(lines.split(b"\n"), pa.binary()).cast(pa.string())
+        values = pa.StringArray.from_buffers(len(ends) + 1, pa.py_buffer(offsets), text)
+        values.validate(full=True)
     except pa.ArrowInvalid as error:
         raise _invalid(f"{path} is no UTF-8 text: {error}") from None
     return pa.RecordBatch.from_arrays([values], schema=_TEXT)

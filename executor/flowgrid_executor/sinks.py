@@ -24,7 +24,7 @@ from flowgrid.io.commit import attempt_folder
 from flowgrid.protocol.fragment import Field, SinkOutput
 from flowgrid.protocol.messages import WrittenFile
 from flowgrid_executor.kernels.duckdb_kernel import quote_name, quote_text
-from flowgrid_executor.shuffle.partitioner import group_rows
+from flowgrid_executor.shuffle.partitioner import gather, group_rows, numbers_of
 
 _KEY = "#key"
 _LINE = "#line"
@@ -114,10 +114,10 @@ class SinkWriter:
         codes = np.zeros(batch.num_rows, dtype=np.int64)
         for column in batch.columns[:keys]:
             encoded = column.dictionary_encode(null_encoding="encode")
-            codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
+            codes = codes * len(encoded.dictionary) + numbers_of(encoded.indices)
         groups, numbers = np.unique(codes, return_inverse=True)
         order, bounds = group_rows(numbers, len(groups))
-        taken = rows.take(pa.array(order))
+        taken = gather(rows, order)
         parts = []
         for group in range(len(groups)):
             start, stop = int(bounds[group]), int(bounds[group + 1])

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,3 +124,31 @@ def test_warming_up_starts_no_thread_and_makes_no_kernel() -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, check=True
     )
     assert told.stdout.split() == [b"1"]
+
+
+def test_a_slot_does_not_import_pandas_unless_a_user_does(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\nb\n")
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from conftest import *
+from flowgrid.protocol.fragment import *
+slot = Slot(Path({str(tmp_path)!r}))
+value = (Field("value", "VARCHAR"),)
+text = FileLeaf("files", "text", value, value)
+splits = {{"files": (FileSplit({str(tmp_path / "a.txt")!r}, -1, -1),)}}
+hashed = BlocksOutput(3, "hash", "#hash")
+query = 'SELECT *, hash(value) AS "#hash", true AS b FROM files'
+slot.run(query, [text], hashed, splits=splits, stage=1)
+got = BlocksLeaf("got", 0, value)
+sink = SinkOutput("parquet", slot.directory.as_uri(), ("value",))
+slot.run("FROM got", [got], sink, inputs=[slot.outputs(1)])
+slot.run("SELECT 1")
+print("pandas" in sys.modules)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert told.stdout.split() == ["False"], told.stderr

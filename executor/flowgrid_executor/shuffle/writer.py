@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flowgrid.config import MIB
 from flowgrid.io.arrow_types import stored_schema, to_stored
 from flowgrid.io.blocks import BlockFileWriter, Written
 from flowgrid.protocol.fragment import BlocksOutput
-from flowgrid_executor.shuffle.partitioner import Partitioner, group_rows
+from flowgrid_executor.shuffle.partitioner import Partitioner, gather, group_rows, numbers_of
 
 ROW_HASH = "#row"
 
@@ -42,7 +41,7 @@ def write_blocks(
     with BlockFileWriter(path, stored, output.target_count) as writer:
         if output.target_count == 1:
             for batch in batches:
-                digest = _digest(batch.column(ROW_HASH).to_numpy())
+                digest = _digest(numbers_of(batch.column(ROW_HASH)))
                 writer.write(0, to_stored(batch.select(payload), stored), digest)
         else:
             partitioner = Partitioner(output, partition)
@@ -61,9 +60,9 @@ def _write_chunk(
     stored: pa.Schema,
 ) -> None:
     order, bounds = group_rows(targets, target_count)
-    hashes = chunk.column(ROW_HASH).to_numpy()[order]
+    hashes = numbers_of(chunk.column(ROW_HASH))[order]
     stored_rows = to_stored(chunk.select(payload), stored)
-    rows = pc.take(stored_rows, pa.array(order.astype(np.uint32)), boundscheck=False)
+    rows = gather(stored_rows, order)
     for target in np.flatnonzero(np.diff(bounds)).tolist():
         start, stop = int(bounds[target]), int(bounds[target + 1])
         writer.write(target, rows.slice(start, stop - start), _digest(hashes[start:stop]))
