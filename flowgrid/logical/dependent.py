@@ -6,8 +6,7 @@ before anybody else sees the plan. So they have no query: no kernel runs them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
@@ -17,14 +16,13 @@ from flowgrid.logical.nodes import (
     Distinct,
     Filter,
     Join,
-    Named,
+    KernelQuery,
+    Limit,
     Node,
     Project,
     Sort,
-    SortKey,
     Window,
 )
-from flowgrid.logical.nodes import Limit as LimitNode
 
 
 class CannotPartition(Exception):
@@ -106,6 +104,10 @@ class FreeColumns:
         return known
 
 
+ONE_ROW = "one row"
+"""The reason of the kernel query that stands for a missing FROM."""
+
+
 def one_row(node: Node) -> bool:
     """Whether the relation has exactly one row, whatever its inputs hold."""
     match node:
@@ -113,34 +115,21 @@ def one_row(node: Node) -> bool:
             return not node.keys and node.sets is None
         case Project() | Window():
             return one_row(node.input)
-        case Sort() | Distinct():
-            return one_row(node.input) and not getattr(node, "offset", 0)
+        case Distinct():
+            return one_row(node.input)
+        case Sort():
+            return one_row(node.input) and node.limit is None and not node.offset
+        case KernelQuery():
+            return node.reason == ONE_ROW
         case _:
-            return getattr(node, "reason", "") == ONE_ROW
-
-
-ONE_ROW = "one row"
-"""The reason of the kernel query that stands for a missing FROM."""
+            return False
 
 
 def at_most_one_row(node: Node) -> bool:
     match node:
-        case Sort() | LimitNode():
+        case Sort() | Limit():
             return (node.limit is not None and node.limit <= 1) or at_most_one_row(node.input)
         case Project() | Window() | Filter() | Distinct():
             return at_most_one_row(node.input)
         case _:
             return one_row(node)
-
-
-def with_keys_renamed(keys: tuple[SortKey, ...], names: Mapping[str, Expr]) -> tuple[SortKey, ...]:
-    from flowgrid.expr.tree import replace_columns
-
-    return tuple(replace(key, expression=replace_columns(key.expression, names)) for key in keys)
-
-
-def passed(*names: str) -> tuple[Named, ...]:
-    """Columns that a selection passes on as they are."""
-    from flowgrid.expr.tree import column
-
-    return tuple(Named(name, column(name)) for name in names)

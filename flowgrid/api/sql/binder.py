@@ -1,0 +1,201 @@
+"""SQL text as one logical node: the user's own query, and the same as partitioned nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlglot import exp
+
+from flowgrid.api.sql.parsing import Parameters, parse_query
+from flowgrid.api.sql.scopes import (
+    Bound,
+    Context,
+    Cte,
+    Names,
+    Naming,
+    Output,
+    Scope,
+    distinct_names,
+)
+from flowgrid.api.sql.select_clause import bind_select
+from flowgrid.api.sql.set_operations import bind_set_operation, with_order
+from flowgrid.api.sql.table_names import as_input, each_table, is_file, unknown_table
+from flowgrid.errors import PlanError
+from flowgrid.expr.tree import Expr, column, quote, to_sql
+from flowgrid.logical.dependent import ONE_ROW, CannotPartition
+from flowgrid.logical.nodes import KernelQuery, Named, Node, Project
+from flowgrid.logical.rendering import empty_relation
+from flowgrid.logical.schema import describe, schema_of
+from flowgrid.optimizer.decorrelation import decorrelate
+from flowgrid.protocol.fragment import Field
+
+
+def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -> KernelQuery:
+    """The query as a node over `tables`, whose names are compared without regard to case.
+
+    Raises `SqlSyntaxError` with the position; `PlanError` for an unknown table, a parameter without
+    a value, or whatever else the kernel refuses; `ColumnNotFoundError` and `TypeMismatchError`.
+    """
+    known = {name.casefold(): node for name, node in tables.items()}
+    tree = parse_query(text, parameters)
+    query = _over_inputs(tree, lambda table: _known_table(table, known))
+    try:
+        bound = decorrelate(_Binder(known, query.columns).root(tree))
+    except CannotPartition as reason:
+        return KernelQuery(query.relations, query.tree, query.fields, None, str(reason))
+    return KernelQuery(query.relations, query.tree, query.fields, bound)
+
+
+def _known_table(table: exp.Table, known: Mapping[str, Node]) -> Node | None:
+    """The table's node; None for a file that the kernel is to read."""
+    node = known.get(table.name.casefold()) if not table.db else None
+    if node is None and not is_file(table):
+        raise unknown_table(table, known)
+    return node
+
+
+def _over_inputs(
+    tree: Expr, node_of: Callable[[exp.Table], Node | None], reason: str = ""
+) -> KernelQuery:
+    """The tree as the kernel's own query over the relations that `node_of` finds for its tables.
+
+    Raises what `describe` raises.
+    """
+    tree = tree.copy()
+    if isinstance(tree, exp.Pivot):
+        tree = exp.Subquery(this=tree)
+    if not isinstance(tree, exp.Select | exp.SetOperation):
+        tree = exp.select("*").from_(tree)
+    inputs: dict[Node, int] = {}
+
+    def replace(table: exp.Table) -> None:
+        node = node_of(table)
+        if node is not None:
+            as_input(table, inputs.setdefault(node, len(inputs)))
+
+    each_table(tree, replace)
+    if tree.args.get("with_"):  # a second WITH may not follow another one directly
+        tree = _as_table(tree)
+    tables = ", ".join(
+        f"{quote(f'#{index}')} AS ({empty_relation(schema_of(node))})"
+        for node, index in inputs.items()
+    )
+    fields = describe(f"WITH {tables} {to_sql(tree)}" if tables else to_sql(tree))
+    names = distinct_names([field.name for field in fields])
+    if names != [field.name for field in fields]:
+        tree = _as_table(tree)  # which gives its columns these names
+        fields = tuple(Field(name, field.type) for name, field in zip(names, fields, strict=True))
+    return KernelQuery(tuple(inputs), tree, fields, None, reason)
+
+
+def _as_table(tree: Expr) -> Expr:
+    alias = exp.TableAlias(this=exp.to_identifier("#query", quoted=True))
+    return exp.select("*").from_(exp.Subquery(this=tree, alias=alias))
+
+
+class _Binder:
+    """The binding of one query text; what it cannot bind becomes a query of the kernel, locally."""
+
+    def __init__(self, tables: Mapping[str, Node], columns: tuple[str, ...]) -> None:
+        self.tables, self.columns = tables, columns
+        self.names = Names(reserved=columns)
+        self.context = Context(
+            tables, self.names, self.query, self.cte, self.kernel_leaf, self.one_row
+        )
+
+    def root(self, tree: Expr) -> Node:
+        """The whole query with its columns. Raises `CannotPartition` if it is one task anyway."""
+        bound = self._bind(tree, Scope(None), lambda index, _: self.columns[index])
+        if isinstance(bound.node, Project) and isinstance(bound.node.input, KernelQuery):
+            raise CannotPartition(bound.node.input.reason)
+        if bound.node.columns == self.columns:
+            return bound.node
+        named = zip(self.columns, bound.unique_columns(), strict=True)
+        return Project(bound.node, tuple(Named(name, column(old)) for name, old in named))
+
+    def query(self, tree: Expr, scope: Scope, naming: Naming) -> Bound:
+        """A query inside another; one task of the kernel's if it cannot be partitioned.
+
+        Raises `CannotPartition` if it reads columns of the queries around it as well.
+        """
+        try:
+            return self._bind(tree, scope, naming)
+        except CannotPartition as reason:
+            return self.kernel_leaf(tree, scope, str(reason), naming)
+
+    def _bind(self, tree: Expr, around: Scope, naming: Naming) -> Bound:
+        scope = Scope(around)
+        with_ = tree.args.get("with_")
+        if with_ is not None:
+            recursive = bool(with_.args.get("recursive"))
+            for cte in with_.expressions:
+                defined = Scope(around, dict(scope.ctes))
+                scope.ctes[cte.alias.casefold()] = Cte(cte.alias, cte, defined, recursive)
+        match tree:
+            case exp.Select():
+                return bind_select(tree, scope, self.context, naming)
+            case exp.SetOperation():
+                return bind_set_operation(tree, scope, self.context, naming)
+            case exp.Subquery():
+                return with_order(self.query(tree.this, scope, naming), tree)
+            case exp.Values():
+                return self.kernel_leaf(tree, scope, "VALUES", naming)
+            case _:
+                raise CannotPartition(type(tree).__name__.upper())
+
+    def cte(self, cte: Cte) -> Bound:
+        if cte.bound is None:
+            naming = self.names.under(self.names.prefix(cte.name))
+            tree, reason = cte.tree.this, f"the recursive query {cte.name!r}"
+            if cte.recursive and _reads(tree, cte.name):
+                whole = exp.select("*").from_(exp.to_identifier(cte.name, quoted=True))
+                whole.set("with_", exp.With(expressions=[cte.tree.copy()], recursive=True))
+                cte.bound = self.kernel_leaf(whole, cte.scope, reason, naming)
+            else:
+                bound = self.query(tree, cte.scope, naming)
+                given = [found.name for found in cte.tree.args["alias"].args.get("columns") or []]
+                inferred = distinct_names([output.name for output in bound.outputs])
+                names = given + inferred[len(given) :]
+                cte.bound = Bound(
+                    bound.node,
+                    tuple(
+                        Output(name, output.expression)
+                        for name, output in zip(names, bound.outputs, strict=True)
+                    ),
+                )
+        return cte.bound
+
+    def kernel_leaf(self, tree: Expr, scope: Scope, reason: str, naming: Naming) -> Bound:
+        """The tree as a query of the kernel's, if it needs nothing from the queries around it."""
+
+        def node_of(table: exp.Table) -> Node | None:
+            cte = scope.ctes.get(table.name.casefold()) if not table.db else None
+            if cte is None:
+                return self.tables.get(table.name.casefold())
+            bound = self.cte(cte)
+            return Project(
+                bound.node, tuple(Named(out.name, out.expression) for out in bound.outputs)
+            )
+
+        try:
+            leaf = _over_inputs(tree, node_of, reason)
+        except PlanError:
+            raise CannotPartition(reason) from None
+        fresh = [naming(index, name) for index, name in enumerate(leaf.columns)]
+        renamed = tuple(
+            Named(new, column(old)) for new, old in zip(fresh, leaf.columns, strict=True)
+        )
+        outputs = zip(leaf.columns, fresh, strict=True)
+        return Bound(
+            Project(leaf, renamed), tuple(Output(name, column(new)) for name, new in outputs)
+        )
+
+    def one_row(self) -> Node:
+        """The relation of a SELECT without FROM."""
+        name = self.names.computed()
+        tree = exp.select(exp.alias_(exp.Literal.number(0), name, quoted=True))
+        return KernelQuery((), tree, (Field(name, "INTEGER"),), None, ONE_ROW)
+
+
+def _reads(tree: Expr, name: str) -> bool:
+    return any(found.name.casefold() == name.casefold() for found in tree.find_all(exp.Table))

@@ -1,0 +1,76 @@
+"""SQL text as one query's tree; parameters become literals in the tree, never text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from flowgrid.errors import PlanError, SqlSyntaxError
+from flowgrid.expr.tree import Expr, bracketed, literal, syntax_error
+
+Parameters: TypeAlias = Mapping[str, object] | Sequence[object] | None
+
+
+def parse_query(text: str, parameters: Parameters = None) -> Expr:
+    """The only query of `text`. Raises `SqlSyntaxError`; `PlanError` for parameters that do not fit."""
+    try:
+        trees = [tree for tree in sqlglot.parse(text, read="duckdb") if tree is not None]
+    except SqlglotError as error:
+        raise syntax_error(error, text) from None
+    if len(trees) != 1:
+        raise SqlSyntaxError(f"one query is expected, and this is {len(trees)}")
+    tree = trees[0]
+    if not isinstance(tree, exp.Query | exp.Values | exp.Pivot):
+        raise PlanError(
+            f"{type(tree).__name__.upper()} is no query; session.sql(…) takes SELECT and what "
+            "is built of it"
+        )
+    for pivot in tree.find_all(exp.Pivot):
+        if not pivot.args.get("unpivot") and not pivot.find(exp.In, exp.PivotAny):
+            raise PlanError(
+                "the columns of this PIVOT depend on the data; list its values: ON column IN (…)"
+            )
+    return _with_parameters(tree, parameters)
+
+
+def _with_parameters(tree: Expr, parameters: Parameters) -> Expr:
+    used: set[object] = set()
+    position = 0
+
+    def replace(node: Expr) -> Expr:
+        nonlocal position
+        if not isinstance(node, exp.Placeholder | exp.Parameter):
+            return node
+        name = node.name
+        if not name:
+            position += 1
+            name = str(position)
+        value = _value(name, parameters)
+        used.add(name)
+        return bracketed(literal(value), node.parent)
+
+    result = tree.transform(replace, copy=False)
+    given = _names(parameters)
+    if unused := [name for name in given if name not in used]:
+        raise PlanError(
+            f"the query has no parameter {unused[0]!r}; it uses {sorted(map(str, used))}"
+        )
+    return result
+
+
+def _names(parameters: Parameters) -> list[str]:
+    if parameters is None:
+        return []
+    if isinstance(parameters, Mapping):
+        return list(parameters)
+    return [str(index + 1) for index in range(len(parameters))]
+
+
+def _value(name: str, parameters: Parameters) -> object:
+    if parameters is not None and name in _names(parameters):
+        return parameters[name] if isinstance(parameters, Mapping) else parameters[int(name) - 1]
+    raise PlanError(f"the query's parameter {name!r} has no value; given are {_names(parameters)}")
