@@ -247,15 +247,18 @@ class ExecutorServer:
 
 @contextlib.contextmanager
 def _signals(owned: bool) -> Iterator[socket.socket]:
-    """A socket on which SIGTERM and SIGINT arrive as one byte each.
+    """A socket on which SIGTERM, SIGHUP and SIGINT arrive as one byte each.
 
-    An executor with an owner leaves Ctrl-C to it: the terminal sends it to the whole group.
+    An executor with an owner leaves Ctrl-C to it: the terminal sends it to the whole group. One that
+    was started with nohup stays when its terminal goes.
     """
     receiver, sender = socket.socketpair()
     with receiver, sender:
         sender.setblocking(False)
         signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda number, frame: None)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda number, frame: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN if owned else lambda number, frame: None)
         try:
             yield receiver

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import warnings
 from typing import NoReturn
 
 import msgspec
@@ -39,6 +40,9 @@ def main() -> None:
     # Ctrl-C in a terminal reaches the whole group: the driver and the supervisor decide what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runner = load_runner(arguments.runner)
+    # Python 3.12 warns of any second thread. The only one here is an allocator's (jemalloc), which
+    # prepares itself for a fork and starts anew in the child.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     gc.collect()
     gc.freeze()  # a collection in a slot shall not touch, and so copy, the pages it shares
     with socket.socket(fileno=arguments.control_fd) as control:

@@ -12,9 +12,18 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
+from flowgrid_executor.template_process import DEFAULT_RUNNER
 
 from flowgrid.ids import AttemptId, JobId, StageId
 from flowgrid.protocol.failures import FailureKind
+from flowgrid.protocol.fragment import (
+    BlocksOutput,
+    Fragment,
+    RangeLeaf,
+    RangeSplit,
+    SqlStep,
+    TaskInputs,
+)
 from flowgrid.protocol.job_graph import OutputKind, StageSpec
 from flowgrid.protocol.messages import (
     AttemptCancelled,
@@ -28,6 +37,7 @@ from flowgrid.protocol.messages import (
     LaunchAttempts,
 )
 from flowgrid.protocol.versions import local_versions
+from flowgrid.transport.block_client import BlockClient, verified
 from flowgrid.transport.host import host_identity
 from tests.cluster.census import Premises
 from tests.cluster.deadlines import eventually
@@ -88,6 +98,24 @@ def test_an_attempt_runs_and_its_blocks_are_counted_until_its_job_is_dropped(
     executor.say(DropJob(JobId(1)))
     eventually("they are dropped", lambda: executor.beat().blocks_bytes == 0)
     assert not executor.path(attempt).parent.exists()
+
+
+def test_a_real_fragment_runs_in_a_slot_and_its_block_can_be_fetched(wire: Wire) -> None:
+    wire.start("--runner", DEFAULT_RUNNER)
+    address = wire.register().address.data_address
+    numbers = RangeLeaf("numbers", "x")
+    total = SqlStep("total", "SELECT sum(x)::BIGINT AS total FROM numbers")
+    fragment = Fragment((numbers,), (total,), BlocksOutput(1, "single"))
+
+    attempt = wire.run_fragment(fragment, TaskInputs({"numbers": (RangeSplit(0, 100, 1),)}))
+
+    succeeded = wire.hear(AttemptSucceeded)
+    assert isinstance(succeeded, AttemptSucceeded)
+    assert succeeded.report.rows == (1,)
+    with zmq.Context() as context, BlockClient(context, address) as client:
+        (block,) = client.fetch_index(attempt).blocks
+        (segment,) = verified(block, client.fetch_block(attempt, block))
+    assert (4950).to_bytes(8, "little") in segment
 
 
 def test_heartbeats_count_the_envelopes_of_both_directions(executor: Wire) -> None:
@@ -214,14 +242,15 @@ def test_a_final_fence_ends_it_with_the_reason(wire: Wire) -> None:
     wire.premises.require_empty()
 
 
-def test_sigterm_ends_it_in_good_order(executor: Wire) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_in_good_order(executor: Wire, number: signal.Signals) -> None:
     assert executor.process is not None
     executor.run("hang")
     executor.hear(AttemptStarted)
 
-    executor.process.send_signal(signal.SIGTERM)
+    executor.process.send_signal(number)
 
-    assert executor.hear(ExecutorLeft) == ExecutorLeft("SIGTERM")
+    assert executor.hear(ExecutorLeft) == ExecutorLeft(number.name)
     assert executor.process.wait(WAIT_S) == 0
     executor.premises.require_empty()
 

@@ -12,8 +12,10 @@ import psutil
 import zmq
 
 from flowgrid.ids import AttemptId, ExecutorId
+from flowgrid.protocol import codec
 from flowgrid.protocol.blocks import file_name
 from flowgrid.protocol.codec import executor_envelopes, heartbeats, to_executor_envelopes
+from flowgrid.protocol.fragment import Fragment, TaskInputs
 from flowgrid.protocol.job_graph import OutputKind, StageSpec
 from flowgrid.protocol.messages import (
     AttemptFailed,
@@ -113,6 +115,14 @@ class Wire:
         """Describe a stage that follows the script, and launch one attempt of it."""
         attempt = AttemptId(job, 0, partition, 0)
         spec = StageSpec(0, script, 100, OutputKind.BLOCKS, payload=script.encode())
+        self.say(DescribeStage(attempt.stage_id, spec), LaunchAttempts((attempt,)))
+        return attempt
+
+    def run_fragment(self, fragment: Fragment, inputs: TaskInputs) -> AttemptId:
+        """Describe a stage of one task that is a real fragment, and launch its attempt."""
+        payload, task = codec.fragments.encode(fragment), codec.task_inputs.encode(inputs)
+        spec = StageSpec(0, "real", 1, OutputKind.BLOCKS, payload=payload, tasks=(task,))
+        attempt = AttemptId(1, 0, 0, 0)
         self.say(DescribeStage(attempt.stage_id, spec), LaunchAttempts((attempt,)))
         return attempt
 
