@@ -126,7 +126,8 @@ class SortBounds(Node):
         return (
             'SELECT coalesce(list("#key" ORDER BY "#key"), []) AS "#bounds" FROM (SELECT "#key", '
             'row_number() OVER (ORDER BY "#key") - 1 AS "#row", count(*) OVER () AS "#rows" '
-            f'FROM {names[0]}) WHERE "#row" * {count} // "#rows" > ("#row" - 1) * {count} // "#rows"'
+            f'FROM {names[0]}) WHERE "#row" > 0 '
+            f'AND "#row" * {count} // "#rows" > ("#row" - 1) * {count} // "#rows"'
         )
 
 
