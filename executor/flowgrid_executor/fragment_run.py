@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import zmq
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId
@@ -36,8 +36,6 @@ from flowgrid.protocol.fragment import (
 )
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import AttemptReport
-from flowgrid.transport.remote_blocks import RemoteBlocks
-from flowgrid.transport.security import Keys, Role
 from flowgrid_executor.kernels.duckdb_kernel import (
     DuckDbKernel,
     kernel_batches,
@@ -55,8 +53,12 @@ from flowgrid_executor.scans import (
     range_query,
 )
 from flowgrid_executor.shuffle.writer import ROW_HASH, write_blocks
-from flowgrid_executor.sinks import SinkWriter, sink_projection
 from flowgrid_executor.slot_protocol import RunAttempt
+
+# What only some fragments need (sinks with fsspec and Parquet's writer, sockets) is imported where it is
+# used: the template imports this module before the first slot can be forked, and a user waits for that.
+if TYPE_CHECKING:
+    from flowgrid.transport.remote_blocks import RemoteBlocks
 
 _Attach = Callable[[duckdb.DuckDBPyConnection], None]
 """Make a relation known, under its name, to the cursor that will read it."""
@@ -130,6 +132,8 @@ class FragmentRun:
     def _write_files(
         self, relation: duckdb.DuckDBPyRelation, columns: list[Field], sink: SinkOutput
     ) -> AttemptReport:
+        from flowgrid_executor.sinks import SinkWriter, sink_projection
+
         with SinkWriter(sink, self._request.attempt, columns) as writer:
             projected = relation.project(sink_projection(sink, columns))
             reader = self._kernel.stream(projected, self._batch_rows)
@@ -239,6 +243,11 @@ class FragmentRun:
         return attach
 
     def _open_remote(self, address: ExecutorAddress, attempt: AttemptId) -> Producer:
+        import zmq
+
+        from flowgrid.transport.remote_blocks import RemoteBlocks
+        from flowgrid.transport.security import Keys, Role
+
         if self._remote is None:
             directory = self._request.keys_directory
             keys = Keys(Path(directory), Role.EXECUTOR) if directory else None

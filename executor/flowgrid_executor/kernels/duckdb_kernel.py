@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import duckdb
-import fsspec
 import pyarrow as pa
 
 from flowgrid.protocol.failures import Failure, FailureKind
@@ -71,6 +70,8 @@ class DuckDbKernel:
 
     def use_filesystem(self, protocol: str) -> None:
         """Let DuckDB read URLs of an fsspec file system."""
+        import fsspec  # with asyncio 150 ms, which a slot that reads local files need not wait for
+
         assert self._connection is not None, "begin() comes first"
         if not self._connection.filesystem_is_registered(protocol):
             self._connection.register_filesystem(fsspec.filesystem(protocol))
