@@ -1,0 +1,148 @@
+"""Verbs over several relations: joins, set operations, and whole queries for one kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from sqlglot import exp
+
+from flowgrid.errors import PlanError
+from flowgrid.expr.tree import Expr, to_sql
+from flowgrid.logical.nodes.node import Node, unique_names
+from flowgrid.protocol.fragment import Field
+
+
+class JoinKind(StrEnum):
+    INNER = "inner"
+    LEFT = "left"
+    RIGHT = "right"
+    FULL = "full"
+    SEMI = "semi"
+    ANTI = "anti"
+    CROSS = "cross"
+
+    @property
+    def keeps_right_columns(self) -> bool:
+        return self not in (JoinKind.SEMI, JoinKind.ANTI)
+
+
+@dataclass(frozen=True, eq=False)
+class Join(Node):
+    """Pairs of rows for which `condition` is true; None is allowed for a cross join only."""
+
+    left: Node
+    right: Node
+    kind: JoinKind
+    condition: Expr | None = None
+
+    def __post_init__(self) -> None:
+        if (self.condition is None) != (self.kind is JoinKind.CROSS):
+            raise PlanError(f"a {self.kind} join needs a condition, and a cross join has none")
+        unique_names(self.left.columns + self.right.columns, "the join")
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        kept = self.right.columns if self.kind.keeps_right_columns else ()
+        return self.left.columns + kept
+
+    def query(self, names: Sequence[str]) -> str:
+        on = f" ON {to_sql(self.condition)}" if self.condition is not None else ""
+        return f"SELECT * FROM {names[0]} {self.kind.upper()} JOIN {names[1]}{on}"
+
+    def describe(self) -> str:
+        on = f" on {to_sql(self.condition)}" if self.condition is not None else ""
+        return f"Join {self.kind}{on}"
+
+
+@dataclass(frozen=True, eq=False)
+class Union(Node):
+    """All rows of all inputs, columns matched by position and named as the first input's."""
+
+    relations: tuple[Node, ...]
+
+    def __post_init__(self) -> None:
+        widths = {len(relation.columns) for relation in self.relations}
+        if len(widths) != 1:
+            raise PlanError(
+                f"a union needs relations of one width; these have {sorted(widths)} columns"
+            )
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return self.relations[0].columns
+
+    def query(self, names: Sequence[str]) -> str:
+        return " UNION ALL ".join(f"SELECT * FROM {name}" for name in names)
+
+
+@dataclass(frozen=True, eq=False)
+class SetOperation(Node):
+    """INTERSECT or EXCEPT (`operator`), with `all` as multisets."""
+
+    left: Node
+    right: Node
+    operator: str
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.left.columns) != len(self.right.columns):
+            raise PlanError(
+                f"{self.operator} needs relations of one width; these have "
+                f"{len(self.left.columns)} and {len(self.right.columns)} columns"
+            )
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return self.left.columns
+
+    def query(self, names: Sequence[str]) -> str:
+        operator = self.operator.upper() + (" ALL" if self.all else "")
+        return f"SELECT * FROM {names[0]} {operator} SELECT * FROM {names[1]}"
+
+    def describe(self) -> str:
+        return f"SetOperation {self.operator}{' all' if self.all else ''}"
+
+
+@dataclass(frozen=True, eq=False)
+class KernelQuery(Node):
+    """SQL as the user wrote it, over whole relations: it runs as one task.
+
+    `tree` reads input i as the table named ``#i``. `bound`, if there is one, is the same query as
+    partitioned nodes, for plans with more than one partition; otherwise `reason` says why there is
+    none, and the inputs are gathered.
+    """
+
+    relations: tuple[Node, ...]
+    tree: Expr
+    fields: tuple[Field, ...]
+    bound: Node | None = None
+    reason: str = ""
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.relations
+
+    def with_inputs(self, inputs: Sequence[Node]) -> Node:
+        if all(new is old for new, old in zip(inputs, self.relations, strict=True)):
+            return self
+        return dataclasses.replace(self, relations=tuple(inputs))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    def query(self, names: Sequence[str]) -> str:
+        tree = self.tree.copy()
+        for table in tree.find_all(exp.Table):
+            if table.name.startswith("#"):
+                table.set(
+                    "this", exp.to_identifier(names[int(table.name[1:])].strip('"'), quoted=True)
+                )
+        return tree.sql(dialect="duckdb", comments=False)
+
+    def describe(self) -> str:
+        return "KernelQuery" + (f" (one task: {self.reason})" if self.reason else "")
