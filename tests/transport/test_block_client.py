@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from flowgrid.transport.block_client import (
     verified,
 )
 from flowgrid.transport.block_server import BlockServer
+from flowgrid.transport.security import Keys, admission, create_keys
 
 Context = zmq.Context[zmq.Socket[bytes]]
 MISSING = AttemptId(1, 0, 99, 0)
@@ -206,3 +208,26 @@ def test_verified_lets_right_bytes_through_and_stops_at_wrong_ones(files: Files)
     segments[1][7] ^= 1
     with pytest.raises(BlockCorruptError):
         list(verified(files.block(attempt), segments))
+
+
+def test_with_keys_only_listed_readers_get_blocks(
+    context: Context, files: Files, tmp_path: Path
+) -> None:
+    attempt = files.write(0, (2 * MIB,))
+    for cluster in ("ours", "theirs"):
+        create_keys(tmp_path / cluster)
+    shutil.copy(tmp_path / "ours" / "cluster.key", tmp_path / "theirs" / "cluster.key")
+    ours, theirs = (Keys(tmp_path / cluster, "executor") for cluster in ("ours", "theirs"))
+    with admission(context, ours):
+        server = BlockServer(context, "tcp://127.0.0.1:0", files.directory, ours)
+        try:
+            with BlockClient(context, server.address, ours) as client:
+                fetched = list(client.fetch_block(attempt, files.block(attempt)))
+                assert fetched == files.segments(attempt)
+            with (
+                BlockClient(context, server.address, theirs, timeout_s=0.7) as stranger,
+                pytest.raises(BlockUnreachableError),
+            ):
+                stranger.fetch_index(attempt)
+        finally:
+            server.close()
