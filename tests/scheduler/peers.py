@@ -35,6 +35,7 @@ from flowgrid.protocol.messages import (
     SessionOpened,
 )
 from flowgrid.protocol.versions import local_versions
+from flowgrid.transport.security import Keys
 from flowgrid.transport.sockets import connect_dealer
 
 ROOT = Path(__file__).parents[2]
@@ -79,9 +80,9 @@ class Scheduler:
 class _Peer:
     """A DEALER with a script: say, then await a word of some type."""
 
-    def __init__(self, scheduler: Scheduler, identity: bytes) -> None:
+    def __init__(self, scheduler: Scheduler, identity: bytes, keys: Keys | None = None) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.socket = connect_dealer(self.context, scheduler.control, identity, None)
+        self.socket = connect_dealer(self.context, scheduler.control, identity, keys)
         self.sequence = 0
         self.words: list[object] = []
 
@@ -106,8 +107,10 @@ class _Peer:
 
 
 class Driver(_Peer):
-    def __init__(self, scheduler: Scheduler, session: str = "5" * 32) -> None:
-        super().__init__(scheduler, session.encode() or b"observer")
+    def __init__(
+        self, scheduler: Scheduler, session: str = "5" * 32, keys: Keys | None = None
+    ) -> None:
+        super().__init__(scheduler, session.encode() or b"observer", keys)
         self.session = session
 
     def decode(self, frame: bytes) -> tuple[object, ...]:

@@ -20,22 +20,25 @@ pytestmark = pytest.mark.cluster
 SESSION = "5" * 32
 
 
+Socket = zmq.Socket[bytes]
+
+
 @pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield context
-    context.destroy(linger=0)
-
-
-def test_a_turn_is_one_envelope_and_sequences_count(
-    context: zmq.Context[zmq.Socket[bytes]],
-) -> None:
+def ends() -> Iterator[tuple[Socket, Socket]]:
+    """A ROUTER, and a DEALER named ``driver`` that it has already heard."""
+    context: zmq.Context[Socket] = zmq.Context()
     router, where = bind_router(context, "tcp://127.0.0.1:0", None)
     dealer = connect_dealer(context, where, b"driver", None)
     dealer.send(b"hello")
-    identity, _ = router.recv_multipart()
+    assert router.recv_multipart() == [b"driver", b"hello"]
+    yield router, dealer
+    context.destroy(linger=0)
+
+
+def test_a_turn_is_one_envelope_and_sequences_count(ends: tuple[Socket, Socket]) -> None:
+    router, dealer = ends
     links = Links(router, epoch=7)
-    assert links.heard(SESSION, identity)
+    assert links.heard(SESSION, b"driver")
     assert not links.heard(SESSION, b"somebody else")
 
     words = (JobAccepted(1, JOB), ClusterChanged(1, 2))
@@ -47,15 +50,10 @@ def test_a_turn_is_one_envelope_and_sequences_count(
     assert (second.sequence, second.messages) == (1, words[:1])
 
 
-def test_a_quiet_link_is_probed_and_a_closed_one_is_found(
-    context: zmq.Context[zmq.Socket[bytes]],
-) -> None:
-    router, where = bind_router(context, "tcp://127.0.0.1:0", None)
-    dealer = connect_dealer(context, where, b"driver", None)
-    dealer.send(b"hello")
-    identity, _ = router.recv_multipart()
+def test_a_quiet_link_is_probed_and_a_closed_one_is_found(ends: tuple[Socket, Socket]) -> None:
+    router, dealer = ends
     links = Links(router, epoch=7)
-    links.heard(SESSION, identity)
+    links.heard(SESSION, b"driver")
     assert links.probe() == []
     assert links.probe() == []
     assert to_driver_envelopes.decode(dealer.recv()).messages == ()

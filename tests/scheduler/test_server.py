@@ -26,10 +26,14 @@ from flowgrid.protocol.messages import (
     JobSucceeded,
     KeepAlive,
     LaunchAttempts,
+    OpenSession,
+    SessionOpened,
     SessionRefused,
     StopExecutor,
     SubmitJob,
 )
+from flowgrid.protocol.versions import local_versions
+from flowgrid.transport.security import Keys, create_keys
 from tests.scheduler.peers import ROOT, Driver, Executor, executor_process, scheduler
 from tests.scheduler.story import maps
 
@@ -133,6 +137,27 @@ def test_nobody_speaks_under_another_session(tmp_path: Path) -> None:
         assert driver.awaits(ClusterStatus).jobs == ()
         driver.close()
         other.close()
+
+
+def test_a_key_opens_only_what_its_role_may_do(tmp_path: Path) -> None:
+    create_keys(tmp_path / "keys")
+    flags = ("--keys", str(tmp_path / "keys"))
+    with scheduler(tmp_path / "state", *flags) as running:
+        peers = {
+            role: Driver(running, session=str(number) * 32, keys=Keys(tmp_path / "keys", role))
+            for number, role in enumerate(("submitter", "observer", "executor"))
+        }
+        for peer in peers.values():
+            peer.says(OpenSession(peer.session, "scripted driver", local_versions()))
+        assert peers["submitter"].awaits(SessionOpened)
+        for peer in peers.values():
+            peer.sequence = 0
+            peer.says(AskStatus())
+        assert peers["observer"].awaits(ClusterStatus)
+        assert not peers["executor"].socket.poll(300)
+        for peer in peers.values():
+            assert not any(isinstance(word, SessionOpened) for word in peer.words)
+            peer.close()
 
 
 @pytest.mark.parametrize("how", ["sigterm", "owner"])
