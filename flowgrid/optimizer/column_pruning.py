@@ -32,7 +32,16 @@ from flowgrid.protocol.fragment import Field
 
 
 def prune_columns(root: Node) -> Node:
-    """The plan in which every node has the columns that its consumers read, the root all it had."""
+    """The plan in which every leaf and verb has the columns that are read, the root all it had."""
+    return _pruned_plan(root, narrow=False)
+
+
+def narrow_exchanges(root: Node) -> Node:
+    """The same, and what goes into a join, sort or window loses the columns needed only below."""
+    return _pruned_plan(root, narrow=True)
+
+
+def _pruned_plan(root: Node, narrow: bool) -> Node:
     order = topological(root)
     needed: dict[Node, set[str]] = {node: set() for node in order}
     needed[root] = set(names_of(root.columns))
@@ -44,13 +53,16 @@ def prune_columns(root: Node) -> Node:
     built: dict[Node, Node] = {}
     for node in order:
         inputs = [built[child] for child in node.inputs]
-        if isinstance(node, Join | Sort | Window | Repartition | Union):
+        if isinstance(node, Union) or (narrow and isinstance(node, _MAY_EXCHANGE)):
             inputs = [
                 _narrow(child, names, exactly=isinstance(node, Union))
                 for child, names in zip(inputs, edges[node], strict=True)
             ]
         built[node] = _pruned(node, inputs, needed[node])
     return built[root]
+
+
+_MAY_EXCHANGE = (Join, Sort, Window, Repartition)
 
 
 def _read(expressions: Iterable[Expr], given: Node) -> frozenset[str]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -23,7 +22,6 @@ from flowgrid.logical.nodes import (
     GivenTable,
     IntegerRange,
     Join,
-    JoinKind,
     Leaf,
     Limit,
     Named,
@@ -38,8 +36,9 @@ from flowgrid.logical.nodes import (
     Window,
 )
 from flowgrid.logical.rendering import topological
+from flowgrid.optimizer.join_estimates import Estimate, Size, joined
 from flowgrid.optimizer.selectivity import ColumnEstimate, as_number, filtered
-from flowgrid.optimizer.traits import column_pair, plain_column
+from flowgrid.optimizer.traits import plain_column
 
 _WIDTHS = {
     "BOOLEAN": 1, "TINYINT": 1, "UTINYINT": 1, "SMALLINT": 2, "USMALLINT": 2, "INTEGER": 4,
@@ -51,33 +50,6 @@ _INTEGRAL = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DATE|BOOLEAN")
 _NESTED_WIDTH, _COMPUTED_WIDTH = 64.0, 8.0
 _ROWS_PER_LIST = 4.0
 _COMPRESSION = 3.0  # bytes in memory per byte of a file that does not tell its rows
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Rows, and bytes as uncompressed Arrow."""
-
-    rows: float
-    bytes: float
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What is believed of a relation; columns by casefolded name."""
-
-    rows: float
-    columns: Mapping[str, ColumnEstimate]
-
-    @cached_property
-    def width(self) -> float:
-        return sum(column.width for column in self.columns.values())
-
-    @cached_property
-    def size(self) -> Size:
-        return Size(self.rows, self.rows * self.width)
-
-    def with_rows(self, rows: float) -> Estimate:
-        return Estimate(rows, self.columns)
 
 
 @lru_cache(maxsize=1024)
@@ -180,11 +152,13 @@ def _of_same_columns(node: Node, inputs: list[Estimate]) -> Estimate:
         return inputs[0]
     rows = max((given.rows for given in inputs), default=0.0)
     types = {field.name: field.type for field in getattr(node, "fields", ())}
-    return Estimate(rows, {name.casefold(): _plain(types.get(name), rows) for name in node.columns})
+    return Estimate(
+        rows, {name.casefold(): _plain(types.get(name), node, rows) for name in node.columns}
+    )
 
 
-def _plain(type_: str | None, rows: float) -> ColumnEstimate:
-    return ColumnEstimate(type_, type_width(type_) if type_ else _COMPUTED_WIDTH, rows)
+def _plain(type_: str | None, origin: object, rows: float) -> ColumnEstimate:
+    return ColumnEstimate(type_, type_width(type_) if type_ else _COMPUTED_WIDTH, origin, rows)
 
 
 def _of_leaf(leaf: Leaf, exact: Size | None) -> Estimate:
@@ -200,7 +174,7 @@ def _of_leaf(leaf: Leaf, exact: Size | None) -> Estimate:
         rows = 0.0
     columns: dict[str, ColumnEstimate] = {}
     for field in leaf.fields:
-        found = _plain(field.type, rows)
+        found = _plain(field.type, leaf, rows)
         if isinstance(leaf, IntegerRange) and rows:
             bounds = sorted((leaf.start, leaf.start + leaf.step * (int(rows) - 1)))
             found = dataclasses.replace(found, distinct=rows, minimum=bounds[0], maximum=bounds[1])
@@ -241,7 +215,7 @@ def _of_expression(expression: Expr, given: Estimate) -> ColumnEstimate:
     if name is not None and name in given.columns:
         return given.columns[name]
     type_ = expression.to.sql(dialect="duckdb") if isinstance(expression, exp.Cast) else None
-    found = _plain(type_, given.rows)
+    found = _plain(type_, expression, given.rows)
     if isinstance(expression, exp.Extract) and str(expression.this).upper() == "YEAR":
         source = given.columns.get(plain_column(expression.expression) or "")
         if source is not None and source.minimum is not None and source.maximum is not None:
@@ -270,11 +244,11 @@ def _of_aggregate(node: Aggregate, given: Estimate) -> Estimate:
         rows = min(given.rows, rows) * max(1, len(node.sets))
     grouped = {
         name: dataclasses.replace(
-            key, origin_rows=rows, distinct=rows if len(keys) == 1 else key.distinct
+            key, origin=node, origin_rows=rows, distinct=rows if len(keys) == 1 else key.distinct
         )
         for name, key in keys.items()
     }
-    values = {named.name.casefold(): _plain(None, rows) for named in node.aggregates}
+    values = {named.name.casefold(): _plain(None, node, rows) for named in node.aggregates}
     return Estimate(rows, {**grouped, **values})
 
 
@@ -290,89 +264,3 @@ def _of_set(node: Union | SetOperation, inputs: list[Estimate]) -> Estimate:
         for name, column in inputs[0].columns.items()
     }
     return Estimate(rows, columns)
-
-
-# -- joins -----------------------------------------------------------------------------------------
-
-
-def joined(left: Estimate, right: Estimate, kind: JoinKind, condition: Iterable[Expr]) -> Estimate:
-    """A join by the conjuncts of its condition."""
-    keys: list[tuple[str, str]] = []
-    rest: list[Expr] = []
-    for predicate in condition:
-        pair = column_pair(predicate)
-        if pair is not None and pair[0] in right.columns and pair[1] in left.columns:
-            pair = (pair[1], pair[0])
-        if pair is not None and pair[0] in left.columns and pair[1] in right.columns:
-            keys.append(pair)
-        else:
-            rest.append(predicate)
-    return joined_on(left, right, kind, keys, rest)
-
-
-def joined_on(
-    left: Estimate,
-    right: Estimate,
-    kind: JoinKind,
-    keys: Sequence[tuple[str, str]],
-    rest: Sequence[Expr],
-) -> Estimate:
-    """A join on pairs of (left, right) columns and further predicates."""
-    both = {**left.columns, **right.columns}
-    others, columns = filtered(rest, both, left.rows * right.rows) if rest else (1.0, both)
-    if kind in (JoinKind.SEMI, JoinKind.ANTI):
-        kept = _matched_share(left, right, keys) * (1.0 if not rest else max(others, 0.5))
-        return left.with_rows(left.rows * (kept if kind is JoinKind.SEMI else max(0.05, 1 - kept)))
-    rows = left.rows * right.rows * others
-    if keys:
-        rows *= _key_share(left, right, keys)
-        columns = _with_equal_keys(columns, keys)
-    if kind in (JoinKind.LEFT, JoinKind.FULL):
-        rows = max(rows, left.rows)
-    if kind in (JoinKind.RIGHT, JoinKind.FULL):
-        rows = max(rows, right.rows)
-    return Estimate(rows, columns if kind in (JoinKind.INNER, JoinKind.CROSS) else both)
-
-
-def _key_share(left: Estimate, right: Estimate, keys: Sequence[tuple[str, str]]) -> float:
-    """The share of all pairs whose keys are equal.
-
-    Both counts of distinct keys are upper bounds, and one side's keys mostly are among the other's, so
-    the smaller count, where the ranges overlap, is the nearer to how many different keys meet.
-    """
-    counts: list[float] = []
-    overlap = 1.0
-    for side, names in ((left, [a for a, _ in keys]), (right, [b for _, b in keys])):
-        columns = [side.columns[name] for name in names]
-        count = 1.0
-        for column in columns:
-            count *= column.distinct if column.distinct is not None else column.origin_rows
-        counts.append(max(1.0, min(count, min(column.origin_rows for column in columns))))
-    for a, b in keys:
-        one, other = left.columns[a], right.columns[b]
-        if None not in (one.minimum, one.maximum, other.minimum, other.maximum):
-            ours = one.share(other.minimum, other.maximum)
-            theirs = other.share(one.minimum, one.maximum)
-            overlap *= ours * theirs
-            counts = [counts[0] * ours, counts[1] * theirs]
-        overlap *= (1 - one.nulls) * (1 - other.nulls)
-    return min(1.0, overlap / max(1.0, min(counts)))
-
-
-def _matched_share(left: Estimate, right: Estimate, keys: Sequence[tuple[str, str]]) -> float:
-    """The share of left rows that find a partner."""
-    if not keys:
-        return 1.0 if right.rows >= 1 else right.rows
-    pairs_per_row = right.rows * _key_share(left, right, keys)
-    return min(1.0, pairs_per_row)
-
-
-def _with_equal_keys(
-    columns: Mapping[str, ColumnEstimate], keys: Sequence[tuple[str, str]]
-) -> dict[str, ColumnEstimate]:
-    changed = dict(columns)
-    for a, b in keys:
-        one, other = changed[a], changed[b]
-        changed[a] = one.within(other.minimum, other.maximum)
-        changed[b] = other.within(one.minimum, one.maximum)
-    return changed

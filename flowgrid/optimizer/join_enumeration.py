@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import JoinKind
-from flowgrid.optimizer.estimates import Estimate, joined, joined_on
+from flowgrid.optimizer.join_estimates import Estimate, joined, joined_on
 from flowgrid.optimizer.join_graph import Appended, JoinGraph, bits, components
 from flowgrid.optimizer.selectivity import filtered
 from flowgrid.optimizer.traits import column_pair
@@ -54,8 +54,8 @@ class Enumeration:
         self._estimates: dict[int, Estimate] = {}
         self._appended_masks = {1 << index: one for index, one in graph.appended.items()}
 
-    def best(self) -> Ordered | None:
-        """The cheapest order found; None if there is none without breaking a condition."""
+    def best(self) -> Ordered:
+        """The cheapest order found."""
         self._link_components()
         count = len(self._graph.relations)
         whole = (1 << count) - 1
@@ -155,7 +155,7 @@ class Enumeration:
         moved = small if small <= self._broadcast_bytes_max else ours.bytes + theirs.bytes
         return result.size.bytes + moved
 
-    def _greedy(self, count: int) -> Ordered | None:
+    def _greedy(self, count: int) -> Ordered:
         """Again and again the two sets whose join is cheapest; any pair where none is connected."""
         sets = [self._best[1 << index] for index in range(count)]
         while len(sets) > 1:
@@ -170,8 +170,6 @@ class Enumeration:
                 every = ((i, j) for i in range(len(sets)) for j in range(i))
                 options = [self._option(sets, pair) for pair in every]
             possible = [option for option in options if option is not None]
-            if not possible:
-                return None
             _, i, j, found = min(possible, key=lambda option: option[0])
             sets = [one for k, one in enumerate(sets) if k not in (i, j)] + [found]
         return sets[0]

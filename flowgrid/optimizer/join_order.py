@@ -8,7 +8,7 @@ from flowgrid.logical.rendering import topological
 from flowgrid.optimizer.estimates import Estimator
 from flowgrid.optimizer.join_enumeration import Enumeration, Ordered
 from flowgrid.optimizer.join_graph import join_graph, region_below
-from flowgrid.optimizer.join_predicates import Types, column_types
+from flowgrid.optimizer.join_predicates import column_types
 from flowgrid.optimizer.predicate_pushdown import filtered_by
 from flowgrid.optimizer.rewriting import selection, shared_nodes, with_inputs
 
@@ -18,43 +18,31 @@ def order_joins(root: Node, estimator: Estimator, broadcast_bytes_max: float) ->
     order = topological(root)
     types = column_types(order)
     regions = _regions(order, root)
+    inside = {member for top, members in regions.items() for member in members if member is not top}
     built: dict[Node, Node] = {}
     for node in order:
-        members = regions.get(node)
-        found = None
-        if members:
-            found = _reordered(members, built, types, estimator, broadcast_bytes_max)
-        built[node] = with_inputs(node, built) if found is None else selection(found, node.columns)
+        if node in regions:
+            graph = join_graph(node, regions[node], built, types)
+            estimates = [estimator.estimate(relation) for relation in graph.relations]
+            best = Enumeration(graph, estimates, broadcast_bytes_max).best()
+            built[node] = selection(_tree(best, graph.relations), node.columns)
+        elif node not in inside:
+            built[node] = with_inputs(node, built)
     return built[root]
 
 
-def _regions(order: list[Node], root: Node) -> dict[Node, list[Node]]:
+def _regions(order: list[Node], root: Node) -> dict[Node, set[Node]]:
     """The members of every region by its topmost node."""
     shared = shared_nodes(root)
-    regions: dict[Node, list[Node]] = {}
+    regions: dict[Node, set[Node]] = {}
     inside: set[Node] = set()
     for node in reversed(order):
         if isinstance(node, Join | Filter) and node not in inside:
             members = region_below(node, shared)
             if members:
                 regions[node] = members
-                inside.update(members)
+                inside |= members
     return regions
-
-
-def _reordered(
-    members: list[Node],
-    built: dict[Node, Node],
-    types: Types,
-    estimator: Estimator,
-    broadcast_bytes_max: float,
-) -> Node | None:
-    graph = join_graph(members, built, types)
-    if graph is None:
-        return None
-    estimates = [estimator.estimate(relation) for relation in graph.relations]
-    best = Enumeration(graph, estimates, broadcast_bytes_max).best()
-    return None if best is None else _tree(best, graph.relations)
 
 
 def _tree(found: Ordered, relations: list[Node]) -> Node:

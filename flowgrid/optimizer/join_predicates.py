@@ -66,7 +66,8 @@ def column_types(order: Sequence[Node]) -> Types:
                     if source is not None and source in inputs[0]
                 }
             case Join():
-                found[node] = {**inputs[0], **inputs[1]}
+                shown = inputs if node.kind.keeps_right_columns else inputs[:1]
+                found[node] = {name: type_ for one in shown for name, type_ in one.items()}
             case Window() | Filter():
                 found[node] = inputs[0]
             case _ if len(inputs) == 1 and node.columns == node.inputs[0].columns:

@@ -28,12 +28,13 @@ _EPOCH = datetime.date(1970, 1, 1)
 @dataclass(frozen=True, slots=True)
 class ColumnEstimate:
     """What is believed of a column. `distinct` is an upper bound for the values that the column could
-    have, whatever filters on other columns left; None if nobody knows. `origin_rows` is the
-    number of rows of the relation it comes from, before any filter.
+    have, whatever filters on other columns left; None if nobody knows. `origin` is the
+    relation it comes from, and `origin_rows` how many rows that has before any filter.
     """
 
     type: str | None
     width: float
+    origin: object
     origin_rows: float
     distinct: float | None = None
     minimum: float | None = None
