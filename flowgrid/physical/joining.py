@@ -109,7 +109,7 @@ def _way(
         if bytes_of(read) > limit * _GUESS_ERROR:
             return "hash"
         # Its stage is hashed by the join's keys, so that it serves whatever is decided then.
-        read = _hashed(planner, node, sides, small, keys, meeting).node
+        read = _stage_of(planner, node, sides, small, keys, meeting).node
         assert isinstance(read, StageRead)
     if read.exact_size is None:
         raise Pending
@@ -127,9 +127,21 @@ def _hashed(
     keys: JoinKeys,
     meeting: Meeting,
 ) -> Pipeline:
-    """One side, hashed by the meeting's pairs."""
-    if name in meeting.there:
+    """One side, hashed by the meeting's pairs: as it is, where it is spread that way already."""
+    if name in meeting.there and planner.book.known((node, name)) is None:
         return sides[name]
+    return _stage_of(planner, node, sides, name, keys, meeting)
+
+
+def _stage_of(
+    planner: Planning,
+    node: Join,
+    sides: dict[str, Pipeline],
+    name: str,
+    keys: JoinKeys,
+    meeting: Meeting,
+) -> Pipeline:
+    """One side in a stage of its own, hashed by the meeting's pairs."""
     book = planner.book
     targets = planner.decided(
         ("targets", node),
