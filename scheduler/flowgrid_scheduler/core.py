@@ -66,6 +66,7 @@ class SchedulerCore:
                 if session is not None:
                     drivers.end_session(state, session)
             case Tick():
+                state.clock.tick(now)
                 recovery.check_silence(state)
                 recovery.check_grace(state)
                 drivers.check_leases(state)
@@ -150,7 +151,8 @@ class SchedulerCore:
             case AttemptCancelled():
                 outcomes.attempt_cancelled(self.state, executor, message)
             case ExecutorLeft():
-                recovery.lose_executor(self.state, executor, f"it left: {message.reason}")
+                reason = f"it left: {message.reason}"
+                recovery.lose_executor(self.state, executor, reason, in_good_order=True)
             case RegisterExecutor():
                 pass  # done by `_register`, or said twice
             case _:

@@ -18,6 +18,7 @@ class PatientClock:
     def __init__(self) -> None:
         self.awake_s = 0.0
         self._last: float | None = None
+        self._ticked_at = float("-inf")
 
     def advance(self, now: float) -> None:
         """Take note of an event at `now`, in seconds of any monotonic clock."""
@@ -25,6 +26,10 @@ class PatientClock:
             self.awake_s += min(max(now - self._last, 0.0), STEP_MAX_S)
         self._last = now
 
+    def tick(self, now: float) -> None:
+        """Take note that silence was checked."""
+        self._ticked_at = now
+
     def next_tick(self) -> float:
-        """When the next event must come at the latest, on the clock of `advance`."""
-        return (self._last or 0.0) + TICK_S
+        """When silence must be checked next, however much is being said by others."""
+        return self._ticked_at + TICK_S

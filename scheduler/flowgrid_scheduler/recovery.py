@@ -17,14 +17,19 @@ from flowgrid_scheduler.retries import FETCH_FAILURES_MAX, Tally, Verdict
 from flowgrid_scheduler.stages import Stage, TaskState
 
 
-def lose_executor(state: ClusterState, executor: Executor, reason: str) -> None:
-    """The executor is gone: fence it, run its attempts elsewhere, recompute what only it held."""
+def lose_executor(
+    state: ClusterState, executor: Executor, reason: str, in_good_order: bool = False
+) -> None:
+    """The executor is gone: fence it, run its attempts elsewhere, recompute what only it held.
+
+    One that went `in_good_order` was not brought down by what it ran.
+    """
     state.executors.remove(executor)
     state.fence(executor, reason)
     if not state.executors.alive:
         state.nobody_since_s = state.clock.awake_s
     for attempt in list(executor.attempts):
-        _lose_attempt(state, executor, attempt, reason)
+        _lose_attempt(state, executor, attempt, None if in_good_order else reason)
     for job in list(state.jobs.values()):
         for stage in job.stages:
             stage.queue.forget(executor.index)
@@ -34,7 +39,9 @@ def lose_executor(state: ClusterState, executor: Executor, reason: str) -> None:
     state.announce_cluster()
 
 
-def _lose_attempt(state: ClusterState, executor: Executor, attempt: AttemptId, reason: str) -> None:
+def _lose_attempt(
+    state: ClusterState, executor: Executor, attempt: AttemptId, death: str | None
+) -> None:
     """Not the task's fault, unless executors keep dying while they run it."""
     before = executor.step(attempt, Fence)
     job = state.jobs.get(attempt.job)
@@ -45,10 +52,10 @@ def _lose_attempt(state: ClusterState, executor: Executor, attempt: AttemptId, r
     stage.running -= running
     if not stage.is_current(attempt):
         return
-    if running:
+    if running and death is not None:
         tally = stage.tallies.setdefault(attempt.partition, Tally())
         if tally.judge(FailureKind.EXECUTOR_LOST, job.config) is Verdict.POISON:
-            failure = Failure(FailureKind.EXECUTOR_LOST, f"executor lost: {reason}")
+            failure = Failure(FailureKind.EXECUTOR_LOST, f"executor lost: {death}")
             state.fail_job(job, poisoned(failure), stage.where(attempt, executor.id.name))
             return
     stage.put_back(attempt.partition)

@@ -136,9 +136,19 @@ def test_a_silent_executor_is_lost_after_the_timeout_and_not_before(story: Story
 def test_there_is_a_deadline_while_anybody_is_watched(story: Story) -> None:
     assert story.core.next_deadline() is None
     story.joins("a")
+    story.happens(Tick())
     deadline = story.core.next_deadline()
     assert deadline is not None
     assert story.now < deadline <= story.now + 0.5
+
+
+def test_others_who_talk_do_not_put_off_the_check_for_silence(story: Story) -> None:
+    story.joins("a", "b")
+    story.happens(Tick())
+    deadline = story.core.next_deadline()
+    story.now += 0.1
+    story.executor_says("a")
+    assert story.core.next_deadline() == deadline
 
 
 def test_the_end_in_good_order_reaches_everybody(story: Story) -> None:

@@ -341,6 +341,19 @@ def test_a_task_on_which_executors_keep_dying_is_poison() -> None:
     assert story.failure().failure.kind is FailureKind.POISON
 
 
+def test_executors_that_leave_in_good_order_poison_nothing() -> None:
+    story = Story(dataclasses.replace(Config(), task_process_deaths_max=2))
+    story.joins("a", "b", "c", slots=1).submits(maps(1))
+    for _ in range(2):
+        (attempt,) = story.launched(0)
+        name = story.live[attempt]
+        story.starts(attempt)
+        story.forgets(name)
+        story.executor_says(name, ExecutorLeft("scaled down"))
+    story.finishes_stage(0)
+    assert story.told_driver(JobSucceeded)
+
+
 def test_two_inputs_lose_blocks_together(story: Story) -> None:
     left, right = maps(2, number=0), maps(2, number=1)
     joined = StageSpec(2, "join", 1, OutputKind.BLOCKS, inputs=(StageInput(0), StageInput(1)))
