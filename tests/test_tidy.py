@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,9 @@ WORDS = {
     "worker": "executor",
 }
 """Words that the glossary has another one for. They may appear in prose about other systems."""
+
+SCHEDULER_WITH_A_CLOCK_OR_A_WIRE = {"__init__", "__main__", "journal", "links", "server"}
+"""Modules of the scheduler that are no deciders: what they do has effects outside of memory."""
 
 NO_NAMES = {"utils", "util", "common", "helpers", "base", "manager", "misc"}
 
@@ -219,6 +223,17 @@ def test_the_outer_folders_of_the_servers_are_no_packages() -> None:
         if root in ("scheduler", "executor")
     ]
     assert not found, f"import flowgrid_scheduler or flowgrid_executor: {found}"
+
+
+def test_every_decider_is_under_the_contract_that_keeps_it_pure() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    named = next(one["source_modules"] for one in contracts if one["name"].startswith("deciders"))
+    scheduler = {path.stem for path in PACKAGES["scheduler"].glob("*.py")}
+    deciders = {f"flowgrid_scheduler.{name}" for name in scheduler}
+    deciders -= {f"flowgrid_scheduler.{name}" for name in SCHEDULER_WITH_A_CLOCK_OR_A_WIRE}
+    deciders |= {"flowgrid_executor.core", "flowgrid_executor.events"}
+    assert set(named) == deciders, "name new deciders in [tool.importlinter] of pyproject.toml"
 
 
 def import_roots(tree: ast.Module) -> Iterator[str]:

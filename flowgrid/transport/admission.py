@@ -13,32 +13,33 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
-from flowgrid.transport.security import ZAP_DOMAIN, Role
-
 
 class _Gatekeeper(ThreadAuthenticator):
     """Admits the keys of `allowed` (Z85 text) on CURVE sockets and names their role as User-Id."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], allowed: Mapping[bytes, Role]
+        self, context: zmq.Context[zmq.Socket[bytes]], domain: str, allowed: Mapping[bytes, str]
     ) -> None:
         super().__init__(context)
         self._roles = allowed
-        self.configure_curve_callback(ZAP_DOMAIN.decode(), self)
+        self.configure_curve_callback(domain, self)
 
     def callback(self, domain: str, key: bytes) -> bool:
         return key in self._roles
 
     def curve_user_id(self, client_public_key: bytes) -> str:
-        return self._roles[z85.encode(client_public_key)].value
+        return self._roles[z85.encode(client_public_key)]
 
 
 @contextlib.contextmanager
 def admitting(
-    context: zmq.Context[zmq.Socket[bytes]], allowed: Mapping[bytes, Role]
+    context: zmq.Context[zmq.Socket[bytes]], domain: str, allowed: Mapping[bytes, str]
 ) -> Iterator[None]:
-    """Answer for all sockets of `context` until the block ends. One at a time per context."""
-    gatekeeper = _Gatekeeper(context, allowed)
+    """Answer for the sockets of `context` in that ZAP domain until the block ends.
+
+    `allowed` has the role of every public key that gets in. One at a time per context.
+    """
+    gatekeeper = _Gatekeeper(context, domain, allowed)
     gatekeeper.start()
     try:
         yield

@@ -164,7 +164,7 @@ def admission(context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> Ite
     # Imported here for the reason given at the top of this module.
     from flowgrid.transport.admission import admitting
 
-    with admitting(context, keys.allowed()):
+    with admitting(context, ZAP_DOMAIN.decode(), keys.allowed()):
         _admitting.add(context)
         try:
             _check_strangers_are_refused(context, keys)
