@@ -252,4 +252,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> Iterable[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

@@ -115,7 +115,7 @@ def _scan(leaf: Scan) -> str:
 
 def _arrow_files(leaf: Scan) -> pa.Table:
     if leaf.dataset.format == "text":
-        lines = [line for f in leaf.dataset.files for line in open(f.path).read().splitlines()]  # noqa: SIM115
+        lines = [line for f in leaf.dataset.files for line in Path(f.path).read_text().splitlines()]
         return pa.table({"value": pa.array(lines, pa.string())})
     tables = []
     for file in leaf.dataset.files:

@@ -78,8 +78,10 @@ def read_csv(paths: Paths, options: Mapping[str, object]) -> Node:
     hive = _hive_options("csv", files, given)
     fields = _describe("csv", files, hive or given)
     partitions = _partition_names(files) if hive else []
-    dialect = _csv_dialect(files, given, [f for f in fields if f.name not in partitions])
-    frozen = {**dialect, **{k: v for k, v in given.items() if k not in ("columns", "types")}}
+    said = {name: value for name, value in given.items() if name not in ("columns", "types")}
+    in_files = [field for field in fields if field.name not in partitions]
+    dialect = _csv_dialect(files, said, None if "columns" in given else in_files)
+    frozen = {**dialect, **said}
     if hive:
         frozen = _with_hive_types({**hive, **frozen}, files, fields)
     return _scan("csv", paths, files, fields, frozen)
@@ -194,11 +196,13 @@ def _describe(
 
 
 def _csv_dialect(
-    files: Sequence[DataFile], given: Mapping[str, str], planned: Sequence[Field]
+    files: Sequence[DataFile], given: Mapping[str, str], planned: Sequence[Field] | None
 ) -> dict[str, str]:
-    """Delimiter, quotes, header and so on of the first file; all others must have its columns."""
+    """Delimiter, quotes, header and so on of the first file; all must have the columns planned."""
     from flowgrid.io.footers import compare_fields
 
+    if planned is None:  # the user has said what the columns are, whatever the files call them
+        return _sniffed(files[0], given)[0]
     found = [_sniffed(file, given) for file in files]
     types = {field.name: field.type for field in planned}
     for file, (_, names) in zip(files, found, strict=True):

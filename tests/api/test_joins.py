@@ -11,8 +11,12 @@ import flowgrid as fg
 from flowgrid import col
 from flowgrid.api.session import Session
 
-LEFT = [{"k": 1, "j": "p", "a": "x"}, {"k": 2, "j": "q", "a": "y"}, {"k": None, "j": "r", "a": "z"}]
-RIGHT = [
+LEFT: list[dict[str, Any]] = [
+    {"k": 1, "j": "p", "a": "x"},
+    {"k": 2, "j": "q", "a": "y"},
+    {"k": None, "j": "r", "a": "z"},
+]
+RIGHT: list[dict[str, Any]] = [
     {"k": 1, "a": 0.5, "c": "u"},
     {"k": 3, "a": 1.5, "c": "v"},
     {"k": None, "a": 2.5, "c": "w"},
@@ -26,7 +30,7 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("how", ["inner", "left", "right", "full", "semi", "anti"])
 def test_a_join_on_a_name_is_polars_join(session: Session, how: Any) -> None:
     found = session.from_pylist(LEFT).join(session.from_pylist(RIGHT), on="k", how=how)
-    coalesce = {"coalesce": True} if how == "full" else {}
+    coalesce: Any = {"coalesce": True} if how == "full" else {}
     expected = pl.DataFrame(LEFT).join(pl.DataFrame(RIGHT), on="k", how=how, **coalesce)
 
     assert found.columns == expected.columns
@@ -39,7 +43,7 @@ def test_keys_may_have_different_names(session: Session, how: Any) -> None:
     found = session.from_pylist(left).join(
         session.from_pylist(RIGHT), left_on="l", right_on="k", how=how
     )
-    coalesce = {"coalesce": True} if how == "full" else {}
+    coalesce: Any = {"coalesce": True} if how == "full" else {}
     expected = pl.DataFrame(left).join(
         pl.DataFrame(RIGHT), left_on="l", right_on="k", how=how, **coalesce
     )

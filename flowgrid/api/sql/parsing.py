@@ -46,7 +46,7 @@ def _with_parameters(tree: Expr, parameters: Parameters) -> Expr:
         if not isinstance(node, exp.Placeholder | exp.Parameter):
             return node
         name = node.name
-        if not name:
+        if name in ("", "?"):
             position += 1
             name = str(position)
         value = _value(name, parameters)
