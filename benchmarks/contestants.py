@@ -122,6 +122,7 @@ def _duckdb(contestant: Contestant, data: Path) -> Iterator[Query]:
     import duckdb
 
     with duckdb.connect(config={"threads": contestant.threads}) as connection:
+        connection.sql("SET enable_progress_bar = false")
         for table in TPCH_TABLES:
             path = data / f"{table}.parquet"
             connection.sql(f"CREATE VIEW {table} AS FROM read_parquet('{path}')")
