@@ -138,12 +138,11 @@ class ClusterState:
 
     def abandon(self, job: Job, executor: Executor, attempt: AttemptId) -> None:
         """Cancel an attempt that nobody wants any more; its task waits for another one."""
-        before = executor.step(attempt, CancelAttempts)
-        if before is None:
-            return
-        self.out.to_executor(executor.id, CancelAttempts((attempt,)))
         stage = job.stages[attempt.stage]
-        stage.running -= before is AttemptState.RUNNING
+        before = executor.step(attempt, CancelAttempts)
+        if before is not None:  # else it is being cancelled already
+            self.out.to_executor(executor.id, CancelAttempts((attempt,)))
+            stage.running -= before is AttemptState.RUNNING
         if stage.is_current(attempt):
             stage.put_back(attempt.partition)
 

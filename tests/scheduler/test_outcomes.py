@@ -258,6 +258,23 @@ def test_a_reader_of_the_old_version_that_still_succeeds_is_refused(story: Story
     assert {attempt.number for attempt in story.launched(1)} == {1}
 
 
+def test_a_reader_that_is_being_taken_back_does_not_slip_through(story: Story) -> None:
+    story.joins("a", slots=1).submits(*shuffle(1, 2))
+    story.finishes_stage(0)
+    first, waiting = story.launched(1)
+    story.joins("b", slots=1).starts(first)
+    report = story.report(waiting)
+    story.time_passes(0.25)
+    assert sent_to_executors(story.asked, CancelAttempts), "it is asked back for the idle slot"
+    story.fails(first, fetch_failure(AttemptId(1, 0, 0, 0), "a"))
+    (again,) = story.launched(0)
+    story.succeeds(again, salt=1)
+    story.live.pop(waiting)
+    actions = story.executor_says("a", AttemptSucceeded(waiting, report))
+
+    assert [word.attempts for _, word in sent_to_executors(actions, DropAttempts)] == [(waiting,)]
+
+
 def test_a_recompute_that_is_the_same_is_just_accepted(story: Story) -> None:
     again = losing_the_first_of_two_maps(story, reader_ends=True)
     story.succeeds(again)
