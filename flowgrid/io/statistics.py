@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class ColumnStatistics:
     """Bounds of a column's values, if known; text bounds may be truncated outwards.
 
-    `null_count` and `distinct` are None where the footers do not say.
+    `null_count` and `distinct` are None where the footers do not say. `distinct` is a guess where it
+    comes from the size of a dictionary.
     """
 
     minimum: object = None
@@ -41,26 +43,53 @@ UNKNOWN = ColumnStatistics()
 def chunk_statistics(row_group: pq.RowGroupMetaData, index: int) -> ColumnStatistics:
     """The statistics of one column of one row group."""
     statistics = row_group.column(index).statistics
+    distinct = _dictionary_values(row_group, index)
     if statistics is None:
-        return UNKNOWN
+        return ColumnStatistics(distinct=distinct)
     nulls = statistics.null_count if statistics.has_null_count else None
-    distinct = statistics.distinct_count if statistics.has_distinct_count else None
+    if statistics.has_distinct_count:
+        distinct = statistics.distinct_count
     if not statistics.has_min_max:
         return ColumnStatistics(None, None, nulls, distinct)
     return ColumnStatistics(statistics.min, statistics.max, nulls, distinct)
 
 
+def _dictionary_values(row_group: pq.RowGroupMetaData, index: int) -> int | None:
+    """How many values the chunk's dictionary has, if it is a small one: so many bits a row's number
+    takes. None for chunks without one, and for those that gave theirs up for plain values."""
+    chunk = row_group.column(index)
+    if not chunk.has_dictionary_page or not row_group.num_rows:
+        return None
+    dictionary_bytes = max(0, chunk.data_page_offset - (chunk.dictionary_page_offset or 0))
+    bits = 8 * (chunk.total_uncompressed_size - dictionary_bytes) / row_group.num_rows
+    if bits > _DICTIONARY_BITS_MAX:
+        return None
+    # Long runs take no bits, but their values still stand in the dictionary.
+    values = max(2**bits, dictionary_bytes / _DICTIONARY_ENTRY_BYTES)
+    return min(math.ceil(values), row_group.num_rows)
+
+
+_DICTIONARY_BITS_MAX = 14
+"""Above this a dictionary is close to giving up, and plain numbers are no larger."""
+
+_DICTIONARY_ENTRY_BYTES = 16
+"""A dictionary's entry, compressed, is about so large."""
+
+
 def merged(parts: Iterable[ColumnStatistics]) -> ColumnStatistics:
-    """The statistics of all rows together; a distinct count is only known for a single part."""
+    """The statistics of all rows together. Small dictionaries are taken to hold the same values."""
     found = list(parts)
     if len(found) == 1:
         return found[0]
+    distinct = max((part.distinct or 0 for part in found), default=0)
+    if any(part.distinct is None for part in found):
+        distinct = 0
     bounded = [part for part in found if part.minimum is not None and part.maximum is not None]
     if not bounded or any(p.minimum is None and p.null_count is None for p in found):
-        return ColumnStatistics(null_count=_total(found))
+        return ColumnStatistics(null_count=_total(found), distinct=distinct or None)
     lows: list[Any] = [part.minimum for part in bounded]
     highs: list[Any] = [part.maximum for part in bounded]
-    return ColumnStatistics(min(lows), max(highs), _total(found))
+    return ColumnStatistics(min(lows), max(highs), _total(found), distinct or None)
 
 
 def _total(parts: Sequence[ColumnStatistics]) -> int | None:
