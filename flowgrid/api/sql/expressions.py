@@ -61,6 +61,9 @@ def resolve(tree: Expr, block: Block, alias_first: Callable[[str], bool] = lambd
             if isinstance(node.parent, exp.Array) and not isinstance(node, exp.Subquery):
                 raise CannotPartition("ARRAY(SELECT …)")
             return block.set_aside(node.unnest())
+        if isinstance(node, exp.Anonymous) and node.name.lower() == "all":
+            (query,) = node.expressions  # the parser takes ALL ((…) UNION (…)) for a function
+            return exp.All(this=block.set_aside(query.unnest()))
         if isinstance(node, exp.Column):
             return _column(node, block, alias_first)
         if isinstance(node, exp.Columns):
