@@ -131,6 +131,9 @@ if TYPE_CHECKING:
     from flowgrid.api.session import (
         connect as connect,
     )
+    from flowgrid.api.udf import (
+        udf as udf,
+    )
     from flowgrid.errors import (
         ColumnNotFoundError as ColumnNotFoundError,
     )
@@ -227,6 +230,7 @@ __all__ = [
     "string_agg",
     "struct",
     "sum",
+    "udf",
     "var",
     "when",
 ]
@@ -238,6 +242,7 @@ _HOMES = {
     "Session": "flowgrid.api.session",
     "concat": "flowgrid.api.dataframe",
     "connect": "flowgrid.api.session",
+    "udf": "flowgrid.api.udf",
 }
 """Where names live that are neither errors nor functions of expressions."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlglot import exp
 
 from flowgrid.api.column import Column, IntoColumn, IntoType, flatten, into_column, into_order
+from flowgrid.api.udf import with_udf_columns
 from flowgrid.errors import PlanError
 from flowgrid.expr.aggregates import columns_outside_aggregates, has_aggregate
 from flowgrid.expr.names import column_named, fresh_names, resolve
@@ -62,7 +63,7 @@ def keep(node: Node, predicates: Iterable[Selected]) -> Node:
                 f"{to_sql(predicate)} in filter is an aggregate: "
                 "filter after group_by(…).agg(…), or write .over(…)"
             )
-    computed, found = with_windows(node, found)
+    computed, found = with_computed_columns(node, found)
     joined = conjunction(found)
     return node if joined is None else only(Filter(computed, joined), node.columns)
 
@@ -86,7 +87,7 @@ def sort(
         for key, down, end in zip(keys, falling, last, strict=True)
     ]
     resolved = [resolve(key.this, node.columns, "sort") for key in wanted]
-    computed, resolved = with_windows(node, resolved)
+    computed, resolved = with_computed_columns(node, resolved)
     sort_keys = tuple(
         SortKey(expression, bool(key.args.get("desc")), bool(key.args.get("nulls_first")))
         for expression, key in zip(resolved, wanted, strict=True)
@@ -115,7 +116,10 @@ def aggregate(node: Node, keys: Sequence[Named], wanted: Sequence[Named]) -> Nod
                 f"column {name!r} in {to_sql(one.expression)} is neither aggregated nor a key "
                 f"of the group: use fg.first({name!r}), fg.list({name!r}) or another aggregate"
             )
-    return Aggregate(node, tuple(keys), tuple(wanted))
+    expressions = [one.expression for one in (*keys, *wanted)]
+    computed, expressions = with_udf_columns(node, expressions)
+    named = [Named(o.name, e) for o, e in zip((*keys, *wanted), expressions, strict=True)]
+    return Aggregate(computed, tuple(named[: len(keys)]), tuple(named[len(keys) :]))
 
 
 def drop(node: Node, names: Iterable[str | Sequence[str]]) -> Node:
@@ -188,8 +192,9 @@ def _all_columns(node: Node, star: exp.Star) -> list[Named]:
     return [Named(name, column(name)) for name in node.columns if name not in left_out]
 
 
-def with_windows(node: Node, expressions: Sequence[Expr]) -> tuple[Node, list[Expr]]:
-    """Window functions moved into a `Window` below, and the expressions that read its columns."""
+def with_computed_columns(node: Node, expressions: Sequence[Expr]) -> tuple[Node, list[Expr]]:
+    """Window and user functions moved into nodes below; the expressions that read their columns."""
+    node, expressions = with_udf_columns(node, expressions)
     windows: list[Expr] = [
         found
         for expression in expressions
@@ -212,7 +217,7 @@ def with_windows(node: Node, expressions: Sequence[Expr]) -> tuple[Node, list[Ex
 
 
 def _project(node: Node, wanted: Sequence[Named]) -> Node:
-    computed, expressions = with_windows(node, [one.expression for one in wanted])
+    computed, expressions = with_computed_columns(node, [one.expression for one in wanted])
     return Project(
         computed,
         tuple(Named(o.name, e) for o, e in zip(wanted, expressions, strict=True)),
