@@ -40,6 +40,8 @@ from flowgrid.optimizer.join_estimates import Estimate, Size, joined
 from flowgrid.optimizer.selectivity import ColumnEstimate, as_number, filtered
 from flowgrid.optimizer.traits import plain_column
 
+__all__ = ["Estimator", "Size", "estimate"]
+
 _WIDTHS = {
     "BOOLEAN": 1, "TINYINT": 1, "UTINYINT": 1, "SMALLINT": 2, "USMALLINT": 2, "INTEGER": 4,
     "UINTEGER": 4, "FLOAT": 4, "DATE": 4, "BIGINT": 8, "UBIGINT": 8, "DOUBLE": 8, "TIME": 8,
@@ -152,9 +154,8 @@ def _of_same_columns(node: Node, inputs: list[Estimate]) -> Estimate:
         return inputs[0]
     rows = max((given.rows for given in inputs), default=0.0)
     types = {field.name: field.type for field in getattr(node, "fields", ())}
-    return Estimate(
-        rows, {name.casefold(): _plain(types.get(name), node, rows) for name in node.columns}
-    )
+    columns = {name.casefold(): _plain(types.get(name), node, rows) for name in node.columns}
+    return Estimate(rows, columns)
 
 
 def _plain(type_: str | None, origin: object, rows: float) -> ColumnEstimate:
@@ -197,9 +198,10 @@ def _with_statistics(
 ) -> ColumnEstimate:
     minimum, maximum = as_number(found.minimum), as_number(found.maximum)
     distinct = float(found.distinct) if found.distinct else None
-    if distinct is None and minimum is not None and maximum is not None:
+    if minimum is not None and maximum is not None:
         whole_numbers = _INTEGRAL.fullmatch(column.type or "")
-        distinct = min(rows, maximum - minimum + 1) if whole_numbers else rows
+        most = maximum - minimum + 1 if whole_numbers else rows
+        distinct = min(rows, most, distinct or rows)
     nulls = (found.null_count or 0) / rows if rows else 0.0
     return dataclasses.replace(
         column, minimum=minimum, maximum=maximum, distinct=distinct, nulls=nulls

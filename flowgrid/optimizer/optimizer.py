@@ -59,15 +59,15 @@ def optimize(
 def bound_queries(root: Node) -> Node:
     """Queries of the user as the nodes they are bound to, where they are."""
     built: dict[Node, Node] = {}
-    while True:
-        for node in topological(root):
-            built[node] = _bound(with_inputs(node, {c: built.get(c, c) for c in node.inputs}))
-        if built[root] is root:
-            return root
-        root, built = built[root], {}
+    for node in topological(root, _inside):
+        if isinstance(node, KernelQuery) and node.bound is not None:
+            built[node] = selection(built[node.bound], node.columns)
+        else:
+            built[node] = with_inputs(node, built)
+    return built[root]
 
 
-def _bound(node: Node) -> Node:
+def _inside(node: Node) -> tuple[Node, ...]:
     if isinstance(node, KernelQuery) and node.bound is not None:
-        return selection(node.bound, node.columns)
-    return node
+        return (node.bound,)
+    return node.inputs
