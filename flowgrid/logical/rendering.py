@@ -64,12 +64,16 @@ def select(
 
 
 def _query(node: Node, names: Mapping[Node, str]) -> str:
-    if isinstance(node, Limit) and isinstance(node.input, Sort) and node.input.limit is None:
+    if isinstance(node, Limit) and isinstance(node.input, Sort) and not _is_cut(node.input):
         # ORDER BY and LIMIT in one query is a top-n; in two it is a sort and then a limit.
         top = Sort(node.input.input, node.input.keys, node.limit, node.offset)
         if node.input.input in names:
             return top.query([names[node.input.input]])
     return node.query([names[child] for child in node.inputs])
+
+
+def _is_cut(sort: Sort) -> bool:
+    return sort.limit is not None or sort.offset > 0
 
 
 def _with(tables: Sequence[str], query: str) -> str:
