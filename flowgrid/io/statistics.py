@@ -66,7 +66,7 @@ def _dictionary_values(row_group: pq.RowGroupMetaData, index: int) -> int | None
         return None
     # Long runs take no bits, but their values still stand in the dictionary.
     values = max(2**bits, dictionary_bytes / _DICTIONARY_ENTRY_BYTES)
-    return min(math.ceil(values), row_group.num_rows)
+    return int(min(math.ceil(values), row_group.num_rows))
 
 
 _DICTIONARY_BITS_MAX = 14
