@@ -35,6 +35,7 @@ from flowgrid.logical.nodes import (
     Node,
     Project,
     Sort,
+    Unnest,
 )
 from flowgrid.logical.rendering import topological
 from flowgrid.optimizer.domains import Domain, null_safe
@@ -207,6 +208,11 @@ class _Unnesting:
         }
 
     def _lateral(self) -> Node:
+        items = _items_of_one_row(self.right)
+        if items is not None and self.join.condition is None:
+            passed = (Named(name, column(name)) for name in self.left.columns)
+            rows = Project(self.left, (*passed, items))
+            return Unnest(rows, items.name, keep_empty=self.join.kind is DependentKind.LEFT)
         lifted = self._lifted(self.right)
         inner = self.join.kind is DependentKind.INNER
         condition = self.join.condition
@@ -237,6 +243,13 @@ class _Unnesting:
                 deferred = {name: _if_matched(value, marker) for name, value in deferred.items()}
             joined = Join(self.left, node, kind, test if test is not None else exp.true())
         return _only(joined, self.join.columns, deferred)
+
+
+def _items_of_one_row(right: Node) -> Named | None:
+    """The list of FROM unnest(list)."""
+    if isinstance(right, Unnest) and isinstance(right.input, Project) and one_row(right.input):
+        return right.input.expressions[0]
+    return None
 
 
 def _if_matched(value: Expr, marker: str) -> Expr:

@@ -10,6 +10,17 @@ from flowgrid.logical.nodes import Aggregate
 from flowgrid.logical.rendering import topological
 from tests.api.sql_answers import Answers, one_task_parts, queries
 
+COVERS = [
+    "sql.expressions",
+    "sql.from_clause",
+    "sql.grouping",
+    "sql.ordering",
+    "sql.scopes",
+    "sql.select_clause",
+    "sql.set_operations",
+    "sql.unnesting",
+]
+
 FROM_AND_STARS = """
 select * from t
 select a, b+1 from t where a > 1
@@ -112,6 +123,29 @@ select nullif(a, 1) n, count(*) from t group by all order by all
 """
 
 
+UNNEST = """
+select id, x from s, unnest(l) as z(x)
+select id, x from s left join unnest(s.l) as z(x) on true
+select id, x from s join unnest(l) as z(x) on x > id
+select id, x from s left join unnest(l) as z(x) on x > 2
+select id, unnest from s, unnest(l)
+select id, x from s, unnest(l) as x
+select id, unnest(l) + 1 as y from s order by y desc
+select unnest(l) as x, count(*) from s group by l
+select distinct unnest(l), unnest(l) from s
+select unnest(list(a)) from t
+select * from s, lateral (select unnest(s.l) as e) q
+select x, count(*) from (select unnest(l) as x from s) group by x
+select unnest(m) from (select list_transform(l, lambda y: y * 2) as m from s) q
+select * from unnest([1, 2, null]) u(x)
+select * from t where a in (select unnest([1, 2]))
+select id, (select sum(x) from unnest(l) z(x)) from s
+select id, (select max(x) from (select unnest(l) as x) q) from s
+select id from s where exists (select 1 from unnest(l) z(x) where x > 2)
+select id from s where 2 in (select unnest(s.l))
+"""
+
+
 @pytest.fixture(scope="module")
 def answers() -> Iterator[Answers]:
     opened = Answers()
@@ -139,6 +173,11 @@ def test_derived_tables_and_sets_mean_what_they_mean_to_the_kernel(
     answers: Answers, text: str
 ) -> None:
     answers.agree(text)
+
+
+@pytest.mark.parametrize("text", queries(UNNEST))
+def test_lists_become_rows(answers: Answers, text: str) -> None:
+    assert one_task_parts(answers.agree(text)) == []
 
 
 def test_an_order_that_fixes_every_row_is_kept(answers: Answers) -> None:

@@ -10,6 +10,8 @@ from flowgrid.api.sql import bind
 from flowgrid.errors import ColumnNotFoundError, PlanError, SqlSyntaxError, TypeMismatchError
 from tests.api.sql_answers import Answers
 
+COVERS = ["sql.parsing", "sql.table_names"]
+
 
 @pytest.fixture(scope="module")
 def answers() -> Iterator[Answers]:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.api.sql_answers import Answers, multiset, one_task_parts
 
+COVERS = ["sql.binder"]
+
 
 @pytest.fixture(scope="module")
 def answers() -> Iterator[Answers]:
@@ -22,6 +24,8 @@ def answers() -> Iterator[Answers]:
         ("SELECT 1", "one row"),
         ("VALUES (1, 2), (3, 4)", "VALUES"),
         ("SELECT a, c FROM t ASOF JOIN u ON t.a >= u.k", "ASOF JOIN"),
+        ("SELECT unnest(st) FROM s", "unnest of STRUCT(x INTEGER, y STRUCT(z VARCHAR))"),
+        ("SELECT unnest(l), unnest([1]) FROM s", "several unnest in one select list"),
         ("SELECT columns('a|b') FROM t", "COLUMNS(…)"),
         ("PIVOT t ON c IN ('x', 'y') USING sum(b)", "PIVOT"),
         ("UNPIVOT t ON a, b INTO NAME n VALUE value", "PIVOT"),

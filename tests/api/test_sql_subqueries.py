@@ -10,6 +10,8 @@ import pytest
 from tests.api.sql_answers import Answers, multiset, one_task_parts, queries
 from tests.api.sql_grammar import DEFINITIONS, Grammar
 
+COVERS = ["sql.subqueries"]
+
 CASES = """
 select count(*) from t where a in (select k from u)
 select * from t where a in (select k from u)

@@ -27,6 +27,8 @@ from flowgrid.optimizer.decorrelation import decorrelate
 from flowgrid.protocol.fragment import Field
 from tests.api.sql_answers import Answers
 
+COVERS = ["domains", "equalities", "lifting"]
+
 QUERIES = Path(__file__).parents[2] / "benchmarks" / "tpch" / "queries"
 TPCH_TABLES = {
     "lineitem": "l_orderkey BIGINT, l_partkey BIGINT, l_suppkey BIGINT, l_linenumber INTEGER, "

@@ -20,9 +20,11 @@ from flowgrid.api.sql.scopes import (
     table,
 )
 from flowgrid.api.sql.subqueries import keep_where
-from flowgrid.expr.tree import Expr, conjunction, equality
+from flowgrid.api.sql.unnesting import unnest_table
+from flowgrid.expr.tree import Expr, conjunction, equality, to_sql
 from flowgrid.logical.dependent import CannotPartition, DependentJoin, DependentKind, FreeColumns
 from flowgrid.logical.nodes import Join, JoinKind, Node
+from flowgrid.logical.schema import schema_of
 
 _TABLE_PARTS = frozenset({"this", "alias", "joins"})
 _JOIN_PARTS = frozenset({"this", "side", "kind", "method", "on", "using"})
@@ -81,7 +83,24 @@ class _FromBinder:
             return self._parenthesised(tree)
         if isinstance(tree, exp.Values):
             return self._derived(tree, tree, left)
+        if isinstance(tree, exp.Unnest):
+            return self._unnest(tree, left)
         raise CannotPartition(f"{type(tree).__name__.upper()} in FROM")
+
+    def _unnest(self, tree: exp.Unnest, left: FromItem | None) -> FromItem:
+        if len(tree.expressions) != 1 or tree.args.get("offset"):
+            raise CannotPartition("unnest in FROM with several lists or numbered")
+        scope = Scope(self.scope, None)
+        if left is not None:
+            scope.see(left)
+        block = Block(self.context, scope, self.context.one_row())
+        items = resolve(tree.expressions[0], block)
+        if block.has_subquery(items):
+            raise CannotPartition("unnest of a subquery in FROM")
+        alias = tree.alias or "unnest"  # the table's, and as there is only one, the column's too
+        name = self.context.names.under(self.context.names.prefix(alias))(0, alias)
+        node = unnest_table(items, name, self.context)
+        return table(node, alias, _column_names(tree, [alias]), [name])
 
     def _table(self, tree: exp.Table) -> FromItem:
         unknown = {part for part, value in tree.args.items() if value} - _TABLE_PARTS
@@ -90,8 +109,8 @@ class _FromBinder:
             leaf_tree = tree.copy()
             leaf_tree.set("joins", None)
             leaf_tree.set("alias", None)
-            alias = tree.alias or tree.this.key
-            reason = f"the table function {tree.this.sql(dialect='duckdb')}"
+            alias = tree.alias or to_sql(tree.this).split("(")[0].lower()
+            reason = f"the table function {to_sql(tree.this)}"
             naming = self.context.names.under(self.context.names.prefix(alias))
             whole = exp.select("*").from_(leaf_tree)
             bound = self.context.kernel_leaf(whole, self.scope, reason, naming)
@@ -103,7 +122,10 @@ class _FromBinder:
         if node is None:
             raise CannotPartition(f"the file or table {tree.name!r}")
         names = _column_names(tree, node.columns)
-        return renamed(node, alias, names, node.columns, self.context.names)
+        item = renamed(node, alias, names, node.columns, self.context.names)
+        types = (field.type for field in schema_of(node))
+        self.context.types.update(zip(item.node.columns, types, strict=True))
+        return item
 
     def _cte(self, cte: Cte, alias: str, tree: exp.Table) -> FromItem:
         bound = self.context.bind_cte(cte)
@@ -123,7 +145,10 @@ class _FromBinder:
         return self._as_table(self.context.bind_query(query, scope, naming), alias, tree)
 
     def _as_table(self, bound: Bound, alias: str, tree: Expr) -> FromItem:
-        names = _column_names(tree, distinct_names([output.name for output in bound.outputs]))
+        names = distinct_names([output.name for output in bound.outputs])
+        if isinstance(tree.this, exp.GenerateSeries):  # its only column is called as the table is
+            names = [alias]
+        names = _column_names(tree, names)
         return table(bound.node, alias, names, bound.unique_columns())
 
     def _parenthesised(self, tree: exp.Subquery) -> FromItem:

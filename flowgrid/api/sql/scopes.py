@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sqlglot import exp
@@ -222,3 +222,5 @@ class Context:
     bind_cte: Callable[[Cte], Bound]
     kernel_leaf: Callable[[Expr, Scope, str, Naming], Bound]
     one_row: Callable[[], Node]
+    types: dict[str, str] = field(default_factory=dict)
+    """The kernel's types of the columns of registered tables, by unique name."""

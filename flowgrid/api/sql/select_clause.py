@@ -13,6 +13,7 @@ from flowgrid.api.sql.grouping import Keys, aggregate, group_keys, needs_group
 from flowgrid.api.sql.ordering import Ordering, limits
 from flowgrid.api.sql.scopes import Bound, Context, Naming, Output, Scope, output_name
 from flowgrid.api.sql.subqueries import answered, keep_where
+from flowgrid.api.sql.unnesting import unnested
 from flowgrid.expr.tree import Expr, column
 from flowgrid.logical.dependent import CannotPartition
 from flowgrid.logical.nodes import Distinct, Limit, Named, Node, Project, Sort, SortKey, Window
@@ -60,8 +61,6 @@ def _items(select: exp.Select, block: Block) -> Iterator[Item]:
                 raise CannotPartition(f"the table of {tree.sql(dialect='duckdb')} was not found")
             yield from _star(tree.this, source.outputs, block)
         else:
-            if tree.find(exp.Explode, exp.Unnest) is not None:
-                raise CannotPartition("unnest in the select list")
             inner = tree.this if isinstance(tree, exp.Alias) else tree
             yield Item(output_name(tree), resolve(inner, block))
 
@@ -180,6 +179,7 @@ class _Result:
 
     def _projected(self, naming: Naming, limit: int | None, offset: int) -> Bound:
         block, names = self.block, self.block.context.names
+        self._take(unnested(self._expressions(), block))
         result = [
             Named(naming(index, item.name), answered(item.expression, block))
             for index, item in enumerate(self.items)
