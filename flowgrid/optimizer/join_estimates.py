@@ -8,7 +8,7 @@ from functools import cached_property
 
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import JoinKind
-from flowgrid.optimizer.selectivity import ColumnEstimate, filtered
+from flowgrid.optimizer.selectivity import EQUAL, ColumnEstimate, filtered
 from flowgrid.optimizer.traits import column_pair
 
 
@@ -39,6 +39,10 @@ class Estimate:
         return Estimate(rows, self.columns)
 
 
+_ANTI_SHARE_MIN = 0.25
+"""Left rows without a partner, at least: nobody asks for them where there are none."""
+
+
 def joined(left: Estimate, right: Estimate, kind: JoinKind, condition: Iterable[Expr]) -> Estimate:
     """A join by the conjuncts of its condition."""
     keys: list[tuple[str, str]] = []
@@ -66,7 +70,8 @@ def joined_on(
     others, columns = filtered(rest, both, left.rows * right.rows) if rest else (1.0, both)
     if kind in (JoinKind.SEMI, JoinKind.ANTI):
         kept = _matched_share(left, right, keys) * (1.0 if not rest else max(others, 0.5))
-        return left.with_rows(left.rows * (kept if kind is JoinKind.SEMI else max(0.05, 1 - kept)))
+        share = kept if kind is JoinKind.SEMI else max(_ANTI_SHARE_MIN, 1 - kept)
+        return left.with_rows(left.rows * share)
     rows = left.rows * right.rows * others
     if keys:
         rows *= _key_share(left, right, keys)
@@ -88,7 +93,9 @@ def _key_share(left: Estimate, right: Estimate, keys: Sequence[tuple[str, str]])
         groups.setdefault((id(one.origin), id(other.origin)), []).append((one, other))
     share = 1.0
     for pairs in groups.values():
-        share *= _composite_key_share(pairs)
+        known = all(column.distinct is not None for pair in pairs for column in pair)
+        # A computed value beside another key was mostly computed for that key: max(x) for one k.
+        share *= _composite_key_share(pairs) if known or len(groups) == 1 else EQUAL
     return share
 
 
@@ -120,6 +127,10 @@ def _matched_share(left: Estimate, right: Estimate, keys: Sequence[tuple[str, st
     if not keys:
         return 1.0 if right.rows >= 1 else right.rows
     pairs_per_row = right.rows * _key_share(left, right, keys)
+    if len(keys) == 1:  # a value is found with the chance that the right side still has it
+        ours, theirs = left.columns[keys[0][0]].distinct, right.columns[keys[0][1]].distinct
+        if ours is not None and theirs is not None and theirs > ours:
+            pairs_per_row *= ours / theirs
     return min(1.0, pairs_per_row)
 
 
