@@ -108,6 +108,8 @@ select a, b from t union all by name select v as b, w as c from u
 (select a from t order by a, b limit 2) union all (select k from u order by k limit 1)
 select a from t union select k from u except select a from v
 select st.x, s.st.y.z, st.y from s
+select s, id from s
+select t from t where t.a = 1
 select l[1], list_transform(l, lambda y: y + id) from s
 select [z + 1 for z in l if z > 1] from s
 select id, st['x'], len(l) from s where st.x > 1

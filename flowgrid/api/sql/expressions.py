@@ -94,9 +94,25 @@ def _column(node: exp.Column, block: Block, alias_first: Callable[[str], bool]) 
         return resolve(bracketed(alias, node.parent), _without_alias(block, parts[0]), alias_first)
     if found is None and block.scope.parent is not None:
         found = block.scope.parent.find(parts)
+    if found is None and len(parts) == 1:
+        found = _whole_row(parts[0], block)
     if found is None:
         raise CannotPartition(f"the name {'.'.join(parts)!r} was not found while planning")
     return bracketed(found, node.parent)
+
+
+def _whole_row(alias: str, block: Block) -> Expr | None:
+    """A table's name as a value: a struct of its columns."""
+    source = block.scope.source(alias)
+    if source is None:
+        return None
+    fields = [
+        exp.PropertyEQ(
+            this=exp.to_identifier(output.name, quoted=True), expression=output.expression.copy()
+        )
+        for output in source.outputs
+    ]
+    return exp.Struct(expressions=fields)
 
 
 def _without_alias(block: Block, name: str) -> Block:
