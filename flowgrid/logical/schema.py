@@ -10,7 +10,7 @@ import contextlib
 import functools
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sqlglot import exp
@@ -121,7 +121,7 @@ def evaluate_constants(expressions: list[Expr]) -> list[Expr]:
 def _as_literals(expressions: list[Expr]) -> list[Expr]:
     texts = [to_sql(expression) for expression in expressions]
     asked = ", ".join(f"CAST({text} AS VARCHAR), typeof({text})" for text in texts)
-    row = kernel().execute(f"SELECT {asked}").fetchone() or ()
+    row = _only_row(f"SELECT {asked}")
     values = zip(row[::2], row[1::2], expressions, strict=True)
     return [_as_literal(value, type_) or expression for value, type_, expression in values]
 
@@ -192,7 +192,12 @@ def evaluate(query: str) -> object:
 
     with _lock:
         try:
-            row = kernel().execute(query).fetchone()
+            return _only_row(query)[0]
         except duckdb.Error as error:
             raise translated(error) from None
-    return row[0] if row else None
+
+
+def _only_row(query: str) -> tuple[Any, ...]:
+    # Fetched to its end: a connection with an open result refuses the next query.
+    (row,) = kernel().execute(query).fetchall()
+    return tuple(row)
