@@ -99,6 +99,7 @@ with q(x) as (select a from t) select x from q union all select v from u
 with q as (select * from t), t as (select 5 as a) select q.a, t.a from q, t
 select a from t union select k from u
 select a from t union all select k from u order by 1 limit 5
+select a from t union all select k from u order by -a limit 3
 select a from t intersect select k from u
 select a from t intersect all select k from u
 select a from t except select k from u

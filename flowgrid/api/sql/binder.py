@@ -137,7 +137,7 @@ class _Binder:
             case exp.SetOperation():
                 return bind_set_operation(tree, scope, self.context, naming)
             case exp.Subquery():
-                return with_order(self.query(tree.this, scope, naming), tree)
+                return with_order(self.query(tree.this, scope, naming), tree, self.context)
             case exp.Values():
                 return self.kernel_leaf(tree, scope, "VALUES", naming)
             case _:

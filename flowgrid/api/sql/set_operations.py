@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from flowgrid.api.sql.expressions import Block, resolve
 from flowgrid.api.sql.ordering import Ordering, limits
 from flowgrid.api.sql.scopes import Bound, Context, Naming, Output, Scope
 from flowgrid.api.sql.select_clause import ordered
@@ -25,20 +26,21 @@ def bind_set_operation(
     else:
         inputs = (_exact(left), _exact(right))
     node = _combined(tree, *inputs)
-    return with_order(Bound(node, outputs), tree)
+    return with_order(Bound(node, outputs), tree, context)
 
 
-def with_order(query: Bound, tree: Expr) -> Bound:
+def with_order(query: Bound, tree: Expr, context: Context) -> Bound:
     """The query with the ORDER BY and LIMIT that stand after it, over the columns of its result."""
     limit, offset = limits(tree)
     names = [output.name for output in query.outputs]
-    ordering = Ordering.of(tree.args.get("order"), names, _no_expression)
+    scope = Scope(None)
+    scope.visible = query.outputs
+    block = Block(context, scope, query.node)
+    ordering = Ordering.of(tree.args.get("order"), names, lambda tree: resolve(tree, block))
+    if block.subqueries:
+        raise CannotPartition("a subquery in ORDER BY of a set operation")
     keys = ordering.keys(query.unique_columns(), lambda found: found)
     return Bound(ordered(query.node, keys, limit, offset), query.outputs)
-
-
-def _no_expression(tree: Expr) -> Expr:
-    raise CannotPartition("ORDER BY an expression after a set operation")
 
 
 def _combined(tree: exp.SetOperation, left: Node, right: Node) -> Node:
