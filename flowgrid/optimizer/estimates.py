@@ -1,7 +1,8 @@
 """How many rows and bytes a node will have: from footers, from predicates, from what has run.
 
 `Estimator` keeps what it has found out for each node. Leaves with exact sizes win over everything: the
-`actual` mapping for nodes that have run, and an `exact_size` attribute on a leaf.
+`actual` mapping for nodes that have run, and an `exact_size` attribute on a leaf. What a leaf with an
+`origin` holds is known from the node that made it.
 """
 
 from __future__ import annotations
@@ -105,7 +106,11 @@ class Estimator:
         return Estimate(
             exact.rows,
             {
-                name: dataclasses.replace(column, width=column.width * scale)
+                name: dataclasses.replace(
+                    column,
+                    width=column.width * scale,
+                    distinct=None if column.distinct is None else min(column.distinct, exact.rows),
+                )
                 for name, column in found.columns.items()
             },
         )
@@ -114,6 +119,9 @@ class Estimator:
         inputs = [self._known[child] for child in node.inputs]
         match node:
             case Leaf():
+                origin: Node | None = getattr(node, "origin", None)
+                if origin is not None:
+                    return self.estimate(origin)
                 return _of_leaf(node, self._exact(node))
             case Filter():
                 share, columns = filtered(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowgrid.logical.nodes import Leaf
+from flowgrid.logical.nodes import Leaf, Node
 from flowgrid.optimizer.estimates import Size
 from flowgrid.physical.partitioning import Hashed, Partitioning
 from flowgrid.protocol.job_graph import StageStatistics
@@ -23,10 +23,14 @@ class Exchange:
 
 @dataclass(frozen=True, eq=False)
 class StageRead(Leaf):
-    """The rows of an exchange: shared out among the tasks, or (`broadcast`) all of them to each."""
+    """The rows of an exchange: shared out among the tasks, all to each (`broadcast`), or all to the
+    only one there is (`together`)."""
 
     exchange: Exchange
+    origin: Node
+    """What the exchange's stage runs: where estimates find more than rows and bytes."""
     broadcast: bool = False
+    together: bool = False
 
     @property
     def exact_size(self) -> Size | None:
@@ -39,7 +43,9 @@ class StageRead(Leaf):
     def describe(self) -> str:
         kind = "Broadcast" if self.broadcast else "Read"
         how = self.exchange.partitioning
-        keys = f" hashed by {', '.join(min(how.keys))}" if isinstance(how, Hashed) else ""
+        keys = ""
+        if isinstance(how, Hashed) and not self.broadcast and not self.together:
+            keys = f" hashed by {', '.join(min(how.keys))}"
         return f"{kind} stage {self.exchange.stage}{keys} [{', '.join(self.columns)}]"
 
 

@@ -33,7 +33,7 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
     """Folded where the rows are, met by their keys, folded again; or met first, if it must be."""
     if node.sets is not None:
         return planner.pipeline(planner.rewritten("sets", node, partial(one_per_set, node)))
-    child = planner.pipeline(node.input)
+    child = planner.settled(node.input)
     here = dataclasses.replace(node, input=child.node)
     if _together(child.partitioning, [key.expression for key in node.keys]):
         return Pipeline(here, _after_keys(child.partitioning, here))
@@ -54,7 +54,7 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
 
 def plan_distinct(planner: Planning, node: Distinct) -> Pipeline:
     """Whole rows are made distinct where they are, then met; with `on`, all candidates must meet."""
-    child = planner.pipeline(node.input)
+    child = planner.settled(node.input)
     here = dataclasses.replace(node, input=child.node)
     keys: list[Expr] = [column(name) for name in (node.columns if node.on is None else node.on)]
     if _together(child.partitioning, keys):
@@ -73,7 +73,7 @@ def plan_window(planner: Planning, node: Window) -> Pipeline:
     if len(groups) > 1:
         return planner.pipeline(planner.rewritten("windows", node, partial(_chained, node, groups)))
     keys = _partition_keys(node.expressions[0].expression)
-    child = planner.pipeline(node.input)
+    child = planner.settled(node.input)
     if _together(child.partitioning, keys):
         return Pipeline(dataclasses.replace(node, input=child.node), child.partitioning)
     if not keys:
@@ -101,9 +101,7 @@ def _chained(node: Window, groups: dict[tuple[str, ...], list[Named]]) -> Node:
 
 def plan_set_operation(planner: Planning, node: SetOperation) -> Pipeline:
     """INTERSECT and EXCEPT where equal rows of both sides meet, compared in the common types."""
-    left, right = all_of(
-        partial(planner.pipeline, node.left), partial(planner.pipeline, node.right)
-    )
+    left, right = all_of(partial(planner.settled, node.left), partial(planner.settled, node.right))
     if isinstance(left.partitioning, Single) and isinstance(right.partitioning, Single):
         tree = dataclasses.replace(node, left=left.node, right=right.node)
         return Pipeline(tree, Single())
@@ -166,7 +164,7 @@ def _grouping_folded(expression: Expr, node: Aggregate, chosen: tuple[int, ...])
 def _met(planner: Planning, place: Hashable, source: Node, keys: list[Expr]) -> Pipeline:
     if not keys:
         return planner.book.gathered(place, Pipeline(source, Spread()))
-    return planner.book.met(place, source, keys)
+    return planner.book.settled(planner.book.met(place, source, keys))
 
 
 def _together(how: Partitioning, keys: list[Expr]) -> bool:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sqlglot import exp
+
 from flowgrid.config import MIB
-from flowgrid.logical.nodes import Join, JoinKind, Node
+from flowgrid.expr.tree import column, conjunction
+from flowgrid.logical.nodes import Join, JoinKind, Named, Node, Project
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import MAY_BROADCAST_LEFT, MAY_BROADCAST_RIGHT, JoinKeys, join_keys
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, key_text
@@ -22,11 +25,10 @@ finishing its stage first and looking at its real size."""
 
 @dataclass(frozen=True)
 class Meeting:
-    """Which key pairs the rows of both sides meet by, and which sides are spread that way already."""
+    """Which key pairs the rows of both sides meet by; `targets` where a side is spread so already."""
 
     pairs: tuple[int, ...]
     targets: int | None = None
-    there: frozenset[str] = frozenset()
 
 
 def plan_join(planner: Planning, node: Join) -> Pipeline:
@@ -35,45 +37,45 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
         partial(planner.pipeline, node.left), partial(planner.pipeline, node.right)
     )
     sides = {"left": left, "right": right}
-    here = dataclasses.replace(node, left=left.node, right=right.node)
-    if all(isinstance(side.partitioning, Single) for side in sides.values()):
-        return Pipeline(here, Single())
-    keys = join_keys(here)
+    small = [planner.book.settled(side) for side in sides.values()]
+    if all(isinstance(side.partitioning, Single) for side in small):
+        tree = dataclasses.replace(node, left=small[0].node, right=small[1].node)
+        return Pipeline(tree, Single())
+    keys = join_keys(dataclasses.replace(node, left=left.node, right=right.node))
     if keys is None:
         return _without_keys(planner, node, sides)
     meeting = planner.decided(("meeting", node), partial(_meeting, sides, keys))
-    if len(meeting.there) == 2:
-        return Pipeline(here, _after(node.kind, sides))
-    way = planner.decided(("way", node), partial(_way, planner, node, sides, keys, meeting))
-    if way in sides:
-        return _broadcast(planner, node, sides, way)
-    met = all_of(*(partial(_hashed, planner, node, sides, name, keys, meeting) for name in sides))
+    join = _KeyedJoin(planner, node, sides, keys, meeting)
+    if not (join.is_met("left") and join.is_met("right")):
+        way = planner.decided(("way", node), join.way)
+        if way in sides:
+            return _broadcast(planner, node, sides, way)
+        filtering = planner.decided(("filter", node), join.filtering)
+        if filtering is not None:
+            join.filter_by(filtering)
+    met = all_of(partial(join.met, "left"), partial(join.met, "right"))
     tree = dataclasses.replace(node, left=met[0].node, right=met[1].node)
-    return Pipeline(tree, _after(node.kind, dict(zip(sides, met, strict=True))))
+    return Pipeline(tree, _after(node.kind, met[0].partitioning, met[1].partitioning))
 
 
 def _meeting(sides: dict[str, Pipeline], keys: JoinKeys) -> Meeting:
-    """All pairs, or those by which a side is hashed already: the larger side's if both are."""
-    texts = {
-        "left": tuple(key_text(key) for key in keys.left),
-        "right": tuple(key_text(key) for key in keys.right),
-    }
-    found: list[Meeting] = []
+    """All pairs, or those by which a side is hashed already: both sides, else the larger."""
+    found: list[tuple[str, Meeting]] = []
     for name in sorted(sides, key=lambda name: -bytes_of(sides[name].node)):
         how = sides[name].partitioning
-        if not isinstance(how, Hashed):
-            continue
-        for alternative in sorted(how.keys):
-            pairs = _pairs(alternative, how.types, texts[name], keys.types)
-            if pairs is not None:
-                found.append(Meeting(pairs, how.targets, frozenset([name])))
-    for one in found:
-        for other in found:
-            if one.pairs == other.pairs and one.targets == other.targets:
-                there = one.there | other.there
-                if len(there) == 2:
-                    return dataclasses.replace(one, there=there)
-    return found[0] if found else Meeting(tuple(range(len(keys.types))))
+        if isinstance(how, Hashed):
+            texts = _texts(keys, name)
+            for alternative in sorted(how.keys):
+                pairs = _pairs(alternative, how.types, texts, keys.types)
+                if pairs is not None:
+                    found.append((name, Meeting(pairs, how.targets)))
+    of_both = [one for name, one in found if any(n != name and other == one for n, other in found)]
+    of_one = [one for _, one in found]
+    return next(iter(of_both + of_one), Meeting(tuple(range(len(keys.types)))))
+
+
+def _texts(keys: JoinKeys, name: str) -> tuple[str, ...]:
+    return tuple(key_text(key) for key in (keys.left if name == "left" else keys.right))
 
 
 def _pairs(
@@ -89,71 +91,122 @@ def _pairs(
     return tuple(pairs)
 
 
-def _way(
-    planner: Planning, node: Join, sides: dict[str, Pipeline], keys: JoinKeys, meeting: Meeting
-) -> str:
-    """ "left" or "right" for the side to broadcast, or "hash". `Pending` if only real sizes tell."""
-    allowed = [name for name, kinds in _MAY_BROADCAST.items() if node.kind in kinds]
-    if not allowed or planner.book.shape.config.planner_force_exchanges:
-        return "hash"
-    small = planner.decided(
-        ("small", node), lambda: min(allowed, key=lambda name: bytes_of(sides[name].node))
-    )
-    large = sides["left" if small == "right" else "right"]
-    limit = min(
-        planner.book.shape.config.planner_broadcast_bytes_max,
-        max(MIB, bytes_of(large.node) / planner.book.shape.slots),
-    )
-    read = sides[small].node
-    if not isinstance(read, StageRead):
-        if bytes_of(read) > limit * _GUESS_ERROR:
+@dataclass(frozen=True)
+class _KeyedJoin:
+    """A join whose rows meet by hash, unless one side is small."""
+
+    planner: Planning
+    node: Join
+    sides: dict[str, Pipeline]
+    keys: JoinKeys
+    meeting: Meeting
+
+    def way(self) -> str:
+        """The side to broadcast, or "hash". `Pending` if only real sizes tell."""
+        config = self.planner.book.shape.config
+        allowed = [name for name, kinds in _MAY_BROADCAST.items() if self.node.kind in kinds]
+        if not allowed or config.planner_force_exchanges:
             return "hash"
-        # Its stage is hashed by the join's keys, so that it serves whatever is decided then.
-        read = _stage_of(planner, node, sides, small, keys, meeting).node
-        assert isinstance(read, StageRead)
-    if read.exact_size is None:
-        raise Pending
-    return small if read.exact_size.bytes <= limit else "hash"
+        small = self.planner.decided(
+            ("small", self.node), lambda: min(allowed, key=lambda name: self._bytes(name))
+        )
+        large_bytes = self._bytes(_other(small))
+        if self._bytes(small) > max(MIB, large_bytes):
+            return "hash"
+        limit = min(
+            config.planner_broadcast_bytes_max,
+            max(MIB, large_bytes / self.planner.book.shape.slots),
+        )
+        return small if self._is_below(small, limit) else "hash"
+
+    def filtering(self) -> str | None:
+        """The side whose keys the other is filtered by before it travels, if it is small enough.
+
+        Of a semi, anti or left join the right side's rows without a partner are of no use to
+        anybody, but the left side cannot be broadcast; its keys can.
+        """
+        if self.node.kind not in (JoinKind.SEMI, JoinKind.ANTI, JoinKind.LEFT, JoinKind.RIGHT):
+            return None
+        small = "right" if self.node.kind is JoinKind.RIGHT else "left"
+        config = self.planner.book.shape.config
+        if config.planner_force_exchanges or self.is_met(_other(small)) or self.is_met(small):
+            return None
+        limit = min(config.planner_broadcast_bytes_max, self._bytes(_other(small)) / 2)
+        return small if self._is_below(small, limit) else None
+
+    def filter_by(self, small: str) -> None:
+        """Keep of the other side only rows whose keys the small one has."""
+        own, other = (self.keys.left, self.keys.right)
+        if small == "left":
+            own, other = other, own
+        exchange = self.planner.book.known((self.node, small))
+        assert exchange is not None
+        read = self.planner.book.read(exchange, self.sides[small].node, broadcast=True)
+        found = Project(read, tuple(Named(f"#f{i}", key) for i, key in enumerate(other)))
+        equal = [
+            exp.NullSafeEQ(this=key.copy(), expression=column(f"#f{index}"))
+            for index, key in enumerate(own)
+        ]
+        side = self.sides[_other(small)]
+        kept = Join(side.node, found, JoinKind.SEMI, conjunction(equal))
+        self.sides[_other(small)] = Pipeline(kept, side.partitioning)
+
+    def is_met(self, name: str) -> bool:
+        """Whether a side's rows are where the meeting wants them."""
+        how = self.sides[name].partitioning
+        wanted = tuple(_texts(self.keys, name)[pair] for pair in self.meeting.pairs)
+        return (
+            isinstance(how, Hashed)
+            and how.targets == self.meeting.targets
+            and wanted in how.keys
+            and how.types == self._types
+            and self.planner.book.known((self.node, name)) is None
+        )
+
+    def met(self, name: str) -> Pipeline:
+        """One side, hashed by the meeting's pairs."""
+        return self.sides[name] if self.is_met(name) else self._stage(name)
+
+    @property
+    def _types(self) -> tuple[str, ...]:
+        return tuple(self.keys.types[pair] for pair in self.meeting.pairs)
+
+    def _bytes(self, name: str) -> float:
+        return bytes_of(self.sides[name].node)
+
+    def _is_below(self, name: str, limit: float) -> bool:
+        """Whether a side really has at most so many bytes; its stage is made to find out.
+
+        The stage is hashed by the join's keys, so that it serves whatever is decided then.
+        """
+        read = self.sides[name].node
+        if not isinstance(read, StageRead) or self.planner.book.known((self.node, name)):
+            if self._bytes(name) > limit * _GUESS_ERROR:
+                return False
+            read = self._stage(name).node
+            assert isinstance(read, StageRead)
+        if read.exact_size is None:
+            raise Pending
+        return read.exact_size.bytes <= limit
+
+    def _stage(self, name: str) -> Pipeline:
+        book, node = self.planner.book, self.node
+        targets = self.planner.decided(
+            ("targets", node),
+            lambda: (
+                self.meeting.targets or book.shape.target_count(sum(map(self._bytes, self.sides)))
+            ),
+        )
+        own = self.keys.left if name == "left" else self.keys.right
+        chosen = [own[pair] for pair in self.meeting.pairs]
+        return book.hashed((node, name), self.sides[name].node, chosen, self._types, targets)
+
+
+def _other(name: str) -> str:
+    return "left" if name == "right" else "right"
 
 
 _MAY_BROADCAST = {"right": MAY_BROADCAST_RIGHT, "left": MAY_BROADCAST_LEFT}
-
-
-def _hashed(
-    planner: Planning,
-    node: Join,
-    sides: dict[str, Pipeline],
-    name: str,
-    keys: JoinKeys,
-    meeting: Meeting,
-) -> Pipeline:
-    """One side, hashed by the meeting's pairs: as it is, where it is spread that way already."""
-    if name in meeting.there and planner.book.known((node, name)) is None:
-        return sides[name]
-    return _stage_of(planner, node, sides, name, keys, meeting)
-
-
-def _stage_of(
-    planner: Planning,
-    node: Join,
-    sides: dict[str, Pipeline],
-    name: str,
-    keys: JoinKeys,
-    meeting: Meeting,
-) -> Pipeline:
-    """One side in a stage of its own, hashed by the meeting's pairs."""
-    book = planner.book
-    targets = planner.decided(
-        ("targets", node),
-        lambda: (
-            meeting.targets
-            or book.shape.target_count(sum(bytes_of(side.node) for side in sides.values()))
-        ),
-    )
-    own = keys.left if name == "left" else keys.right
-    chosen = [own[pair] for pair in meeting.pairs]
-    types = [keys.types[pair] for pair in meeting.pairs]
-    return book.hashed((node, name), sides[name].node, chosen, types, targets)
 
 
 def _broadcast(planner: Planning, node: Join, sides: dict[str, Pipeline], small: str) -> Pipeline:
@@ -184,9 +237,8 @@ def _without_keys(planner: Planning, node: Join, sides: dict[str, Pipeline]) -> 
     return Pipeline(dataclasses.replace(node, left=left.node, right=right.node), Single())
 
 
-def _after(kind: JoinKind, sides: dict[str, Pipeline]) -> Partitioning:
+def _after(kind: JoinKind, left: Partitioning, right: Partitioning) -> Partitioning:
     """How the joined rows are spread: a side that can be NULL-extended is hashed by nothing."""
-    left, right = sides["left"].partitioning, sides["right"].partitioning
     assert isinstance(left, Hashed)
     assert isinstance(right, Hashed)
     kept: frozenset[tuple[str, ...]] = frozenset()

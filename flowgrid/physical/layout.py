@@ -49,8 +49,8 @@ class Shape:
 def shares(root: Node, shape: Shape) -> list[TaskShare]:
     """One share per task of the stage whose fragment is `root`, in partition order."""
     if shape.slots == 1:
-        return [{leaf: _everything(leaf) for leaf in _partitioned_leaves(root)}]
-    leaves = _partitioned_leaves(root)
+        return [{leaf: _everything(leaf) for leaf in partitioned_leaves(root)}]
+    leaves = partitioned_leaves(root)
     if not leaves:
         return [{}]
     targets = {_targets(leaf) for leaf in leaves}
@@ -77,7 +77,7 @@ def _everything(leaf: Leaf) -> tuple[Split, ...] | Slice:
 def _several(root: Node, shape: Shape) -> list[TaskShare]:
     node = root
     while True:
-        branches = [child for child in node.inputs if _partitioned_leaves(child)]
+        branches = [child for child in node.inputs if partitioned_leaves(child)]
         if len(branches) > 1:
             break
         node = branches[0]
@@ -88,7 +88,8 @@ def _several(root: Node, shape: Shape) -> list[TaskShare]:
     return [{leaf: what for part in parts for leaf, what in part[0].items()}]
 
 
-def _partitioned_leaves(root: Node) -> list[Leaf]:
+def partitioned_leaves(root: Node) -> list[Leaf]:
+    """The leaves that the tasks of a stage share out: all but broadcasts."""
     found: list[Leaf] = []
     stack = [root]
     while stack:
@@ -102,8 +103,9 @@ def _partitioned_leaves(root: Node) -> list[Leaf]:
 
 
 def _targets(leaf: Leaf) -> int | None:
-    if isinstance(leaf, StageRead) and isinstance(leaf.exchange.partitioning, Hashed):
-        return leaf.exchange.partitioning.targets
+    if isinstance(leaf, StageRead) and not leaf.together:
+        how = leaf.exchange.partitioning
+        return how.targets if isinstance(how, Hashed) else None
     return None
 
 
@@ -143,6 +145,8 @@ def _leaf_shares(leaf: Leaf, root: Node, shape: Shape) -> list[tuple[Split, ...]
             return list(scan_shares(leaf, pushed_predicates(root, leaf), shape))
         case IntegerRange():
             return list(_range_shares(leaf, shape))
+        case StageRead(together=True):
+            return [_everything(leaf)]
         case StageRead():
             return list(_partition_shares(leaf.exchange, shape))
     raise AssertionError(f"{type(leaf).__name__} is no leaf of a stage")

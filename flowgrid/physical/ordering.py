@@ -9,7 +9,6 @@ from functools import cached_property
 
 from flowgrid.expr.tree import quote, to_sql
 from flowgrid.logical.nodes import Limit, Node, Sort, SortKey
-from flowgrid.logical.schema import exported_schema
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.partitioning import Single, Spread
 from flowgrid.physical.planning import Planning
@@ -26,7 +25,7 @@ _SAMPLED_ROWS_PER_TARGET = 200
 
 def plan_limit(planner: Planning, node: Limit) -> Pipeline:
     """The first rows of every task, then the first of those, in the order of the tasks."""
-    child = planner.pipeline(node.input)
+    child = planner.settled(node.input)
     if not isinstance(child.partitioning, Single):
         first = child.node
         if node.limit is not None:
@@ -37,7 +36,7 @@ def plan_limit(planner: Planning, node: Limit) -> Pipeline:
 
 def plan_sort(planner: Planning, node: Sort) -> Pipeline:
     """In one task if it is small or only its top is wanted, else by ranges, each sorted alone."""
-    child = planner.pipeline(node.input)
+    child = planner.settled(node.input)
     here = dataclasses.replace(node, input=child.node)
     if isinstance(child.partitioning, Single):
         return Pipeline(here, Single())
@@ -52,9 +51,7 @@ def plan_sort(planner: Planning, node: Sort) -> Pipeline:
         raise Pending
     config = planner.book.shape.config
     if size.bytes <= config.planner_target_partition_bytes and not config.planner_force_exchanges:
-        together = dataclasses.replace(
-            whole.node, exchange=dataclasses.replace(whole.node.exchange, partitioning=Single())
-        )
+        together = dataclasses.replace(whole.node, together=True)
         return Pipeline(dataclasses.replace(node, input=together), Single())
     ranged = _by_ranges(planner, node, whole.node)
     done: Node = Sort(ranged, node.keys)
@@ -78,7 +75,7 @@ def _by_ranges(planner: Planning, node: Sort, rows: StageRead) -> StageRead:
     output = BlocksOutput(targets, "target", TARGET_COLUMN)
     text = f"range({', '.join(key.sql() for key in node.keys)}) × {targets}"
     exchange = book.exchange((node, "ranges"), routed, Spread(), output, text)
-    return StageRead(exported_schema(rows), exchange)
+    return book.read(exchange, rows)
 
 
 def _sort_key(keys: Sequence[SortKey]) -> str:

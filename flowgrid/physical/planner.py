@@ -124,6 +124,9 @@ class Planner(Planning):
             return self.book.kept(("shared", node), self._verb(node), "shared")
         return self._verb(node)
 
+    def settled(self, node: Node) -> Pipeline:
+        return self.book.settled(self.pipeline(node))
+
     def decided(self, question: Hashable, answer: Callable[[], T]) -> T:
         if question not in self._decisions:
             self._decisions[question] = answer()
@@ -191,7 +194,7 @@ class Planner(Planning):
         return Pipeline(tree, Single() if one_task else Spread())
 
     def _union(self, node: Union) -> Pipeline:
-        children = all_of(*(partial(self.pipeline, child) for child in node.relations))
+        children = all_of(*(partial(self.settled, child) for child in node.relations))
         single = all(isinstance(child.partitioning, Single) for child in children)
         if single and rows_of(Union(tuple(child.node for child in children))) <= _ONE_TASK_ROWS_MAX:
             return Pipeline(Union(tuple(child.node for child in children)), Single())
@@ -219,7 +222,7 @@ class Planner(Planning):
 
     def _kernel_query(self, node: KernelQuery) -> Pipeline:
         self.book.notes.append(f"gathered to one task: {node.reason or node.describe()}")
-        children = all_of(*(partial(self.pipeline, child) for child in node.relations))
+        children = all_of(*(partial(self.settled, child) for child in node.relations))
         gathered = all_of(
             *(
                 partial(self.book.gathered, (node, index), child)

@@ -21,6 +21,10 @@ class Planning(Protocol):
         """The node's rows as a tree over leaves, and how they are spread over tasks."""
         ...
 
+    def settled(self, node: Node) -> Pipeline:
+        """The same, in one task if the real sizes of what it reads are no more than that."""
+        ...
+
     def decided(self, question: Hashable, answer: Callable[[], T]) -> T:
         """The answer to a question about the plan; once given it stays, however often asked."""
         ...

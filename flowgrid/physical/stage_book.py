@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import GivenTable, Node
+from flowgrid.logical.rendering import topological
 from flowgrid.logical.schema import exported_schema
 from flowgrid.optimizer.estimates import Estimator, Size
 from flowgrid.physical.exchanges import Exchange, Pending, StageRead
 from flowgrid.physical.joins import expression_types
-from flowgrid.physical.layout import Shape, shares
+from flowgrid.physical.layout import Shape, partitioned_leaves, shares
 from flowgrid.physical.partitioning import (
     Hashed,
     Partitioning,
@@ -100,7 +101,23 @@ class StageBook:
 
     def read(self, exchange: Exchange, source: Node, broadcast: bool = False) -> StageRead:
         """The exchange's rows, which have the columns of `source`."""
-        return StageRead(exported_schema(source), exchange, broadcast)
+        return StageRead(exported_schema(source), exchange, source, broadcast)
+
+    def settled(self, pipeline: Pipeline) -> Pipeline:
+        """The pipeline in one task, if what it reads turned out to be no more than that."""
+        if isinstance(pipeline.partitioning, Single) or self.shape.config.planner_force_exchanges:
+            return pipeline
+        leaves = partitioned_leaves(pipeline.node)
+        known = all(isinstance(leaf, StageRead) and leaf.exchange.statistics for leaf in leaves)
+        if not known or len(shares(pipeline.node, self.shape)) > 1:
+            return pipeline
+        done: dict[Node, Node] = {}
+        for node in topological(pipeline.node):
+            if isinstance(node, StageRead) and not node.broadcast:
+                done[node] = dataclasses.replace(node, together=True)
+            else:
+                done[node] = node.with_inputs([done[child] for child in node.inputs])
+        return Pipeline(done[pipeline.node], Single())
 
     def given(self, node: GivenTable) -> Pipeline:
         """A table of the driver's, as the stage that it stands for."""
@@ -114,7 +131,7 @@ class StageBook:
             statistics = StageStatistics((rows,), (node.table.nbytes,))
             known = Exchange(spec.number, spec.partition_count, 1, how, statistics)
             self._exchanges[node] = self._by_stage[spec.number] = known
-        return Pipeline(StageRead(node.fields, known), known.partitioning)
+        return Pipeline(StageRead(node.fields, known, node), known.partitioning)
 
     def hashed(
         self,
@@ -156,6 +173,7 @@ class StageBook:
 
     def gathered(self, place: Hashable, pipeline: Pipeline) -> Pipeline:
         """All rows in one task."""
+        pipeline = self.settled(pipeline)
         if isinstance(pipeline.partitioning, Single):
             return pipeline
         output = BlocksOutput(1, "single")

@@ -59,8 +59,8 @@ def agree(tmp_path: Path) -> Agree:
     def check(plan: Node, *, slots: int = 3, ordered: bool = False, **conf: object) -> StageRunner:
         named = {name.replace("__", "."): value for name, value in conf.items()}
         runner = StageRunner(tmp_path, slots, named)
-        rows = _rows(runner.run(plan))
-        wanted = _rows(reference.run(plan))
+        rows = rows_of(runner.run(plan))
+        wanted = rows_of(reference.run(plan))
         assert Counter(rows) == Counter(wanted), runner.stages
         assert not ordered or rows == wanted, runner.stages
         return runner
@@ -68,11 +68,12 @@ def agree(tmp_path: Path) -> Agree:
     return check
 
 
-def _rows(table: pa.Table) -> list[str]:
+def rows_of(table: pa.Table) -> list[str]:
+    """Rows as text that can be counted; floats to nine digits, without the sign of zero."""
     return [repr(_rounded(row)) for row in zip(*table.to_pydict().values(), strict=True)]
 
 
 def _rounded(value: object) -> object:
     if isinstance(value, float):
-        return float(f"{value:.9g}")
+        return float(f"{value:.9g}") + 0.0
     return tuple(map(_rounded, value)) if isinstance(value, tuple) else value

@@ -1,0 +1,58 @@
+"""Whatever the program, stages give the rows that one kernel gives."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from flowgrid.api.session import Session
+from flowgrid.logical.explain import explain
+from flowgrid.optimizer.optimizer import optimize
+from tests import reference
+from tests.physical.conftest import rows_of
+from tests.physical.random_programs import Programs
+from tests.stage_runner import StageRunner
+
+EXAMPLES = int(os.environ.get("FLOWGRID_RANDOM_PLANS", "30"))
+"""The gate runs the same 30 programs always; with a number in the environment so many new ones are
+drawn, and a failing one is made small."""
+
+EXPLORING = "FLOWGRID_RANDOM_PLANS" in os.environ
+
+
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=not EXPLORING,
+    phases=[Phase.generate, Phase.shrink] if EXPLORING else [Phase.generate],
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    st.data(),
+    st.integers(1, 6),
+    st.integers(2, 4),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_program_has_one_answer(
+    data: st.DataObject, verbs: int, slots: int, force: bool, optimized: bool
+) -> None:
+    programs = Programs(data.draw, Session(reference.ReferenceEngine()))
+    plan = programs.program(verbs).node
+    note(explain(plan))
+    wanted = Counter(rows_of(reference.run(plan)))
+    conf: dict[str, object] = {"planner.force_exchanges": force, "planner.partitions": 3}
+    with tempfile.TemporaryDirectory() as folder:
+        runner = StageRunner(Path(folder), slots, conf, partition_bytes=64)
+        try:
+            found = Counter(rows_of(runner.run(optimize(plan) if optimized else plan)))
+        finally:
+            note(runner.stages if runner.planner else "")
+    assert found == wanted
