@@ -42,7 +42,7 @@ def literal(value: object) -> Expr:
         case float() if value != value or value in (float("inf"), float("-inf")):
             return cast(exp.Literal.string(str(value)), "DOUBLE")
         case float():
-            return cast(exp.Literal.number(repr(value)), "DOUBLE")
+            return cast(exp.Literal.number(float.__repr__(value)), "DOUBLE")
         case decimal.Decimal():
             return _decimal(value)
         case bytes():
@@ -134,7 +134,7 @@ def quote(name: str) -> str:
 
 def columns_of(expression: Expr) -> list[str]:
     """Names of the columns an expression reads, each once, in order of appearance."""
-    return list(dict.fromkeys(found.name for found in expression.find_all(exp.Column)))
+    return list(dict.fromkeys(found.name for found in expression.find_all(exp.Column, bfs=False)))
 
 
 def replace_columns(expression: Expr, replacements: Mapping[str, Expr]) -> Expr:
