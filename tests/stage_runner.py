@@ -15,7 +15,7 @@ from flowgrid_executor.task_runner import run_attempt
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.io.arrow_types import plain_schema, to_plain
-from flowgrid.io.stage_reader import StageReader
+from flowgrid.io.stage_reader import Producer, StageReader
 from flowgrid.logical.nodes import Node
 from flowgrid.logical.schema import arrow_schema, schema_of
 from flowgrid.physical.layout import Shape
@@ -34,8 +34,16 @@ _PARTITION_BYTES = 200_000
 class StageRunner:
     """Runs plans for a cluster of `slots` slots, with files below `directory`."""
 
-    def __init__(self, directory: Path, slots: int, conf: dict[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        slots: int,
+        conf: dict[str, object] | None = None,
+        partition_bytes: int = _PARTITION_BYTES,
+    ) -> None:
+        """Given tables are cut into partitions of about `partition_bytes`."""
         self._directory = directory
+        self._partition_bytes = partition_bytes
         self._config = Config.parse(conf or {})
         self._shape = Shape(slots, self._config)
         self._jobs = 0
@@ -60,7 +68,7 @@ class StageRunner:
         address = ExecutorAddress(
             ExecutorId("test", 1), host_identity(), str(self._directory / f"run-{self._jobs}"), ""
         )
-        tables = GivenTables(self._directory, None, None, _PARTITION_BYTES)
+        tables = GivenTables(self._directory, None, None, self._partition_bytes)
         try:
             return self._run(plan, tables, address)
         finally:
@@ -129,5 +137,5 @@ class StageRunner:
         )
 
 
-def _no_other_host(address: ExecutorAddress, attempt: AttemptId) -> None:
+def _no_other_host(address: ExecutorAddress, attempt: AttemptId) -> Producer:
     raise AssertionError(f"{attempt} should be on this host")

@@ -18,7 +18,7 @@ from tests.physical.conftest import rows_of
 from tests.physical.random_programs import Programs
 from tests.stage_runner import StageRunner
 
-EXAMPLES = int(os.environ.get("FLOWGRID_RANDOM_PLANS", "30"))
+EXAMPLES = int(os.environ.get("FLOWGRID_RANDOM_PLANS", "100"))
 """The gate runs the same 30 programs always; with a number in the environment so many new ones are
 drawn, and a failing one is made small."""
 
