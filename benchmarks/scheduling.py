@@ -16,7 +16,6 @@ from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress, OutputKind, StageSpec
 from flowgrid.protocol.messages import (
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     DriverEnvelope,
@@ -28,6 +27,7 @@ from flowgrid.protocol.messages import (
     SubmitJob,
     Versions,
 )
+from flowgrid.protocol.reports import AttemptReport
 
 VERSIONS = Versions(1, "", "", "", "")
 REPORT = AttemptReport((), (1,), (8,), (7,))

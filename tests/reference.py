@@ -19,7 +19,7 @@ from flowgrid.io.arrow_types import plain_schema, to_plain
 from flowgrid.logical.nodes import GivenTable, IntegerRange, Leaf, Node, Scan, Write
 from flowgrid.logical.rendering import steps, topological
 from flowgrid.protocol.fragment import PythonStep
-from flowgrid.protocol.messages import WrittenFile
+from flowgrid.protocol.reports import WrittenFile
 
 
 class ReferenceResult:

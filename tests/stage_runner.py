@@ -21,7 +21,7 @@ from flowgrid.logical.schema import arrow_schema, schema_of
 from flowgrid.physical.layout import Shape
 from flowgrid.physical.planner import Planner
 from flowgrid.protocol.job_graph import ExecutorAddress, StageOutputs, StageSpec, StageStatistics
-from flowgrid.protocol.messages import AttemptReport
+from flowgrid.protocol.reports import AttemptReport
 from flowgrid.submit.given_tables import GivenTables
 from flowgrid.transport.host import host_identity
 

@@ -35,7 +35,7 @@ from flowgrid.protocol.fragment import (
     TaskInputs,
 )
 from flowgrid.protocol.job_graph import ExecutorAddress
-from flowgrid.protocol.messages import AttemptReport
+from flowgrid.protocol.reports import AttemptReport
 from flowgrid_executor.kernels.duckdb_kernel import (
     DuckDbKernel,
     kernel_batches,

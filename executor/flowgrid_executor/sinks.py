@@ -22,7 +22,7 @@ from flowgrid.ids import AttemptId
 from flowgrid.io.arrow_types import plain_schema, stored_schema, to_plain, to_stored
 from flowgrid.io.commit import attempt_folder
 from flowgrid.protocol.fragment import Field, SinkOutput
-from flowgrid.protocol.messages import WrittenFile
+from flowgrid.protocol.reports import WrittenFile
 from flowgrid_executor.kernels.duckdb_kernel import quote_name, quote_text
 from flowgrid_executor.shuffle.partitioner import gather, group_rows, numbers_of
 

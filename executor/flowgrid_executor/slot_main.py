@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from flowgrid.protocol.failures import Failure, FailureKind
-from flowgrid.protocol.messages import AttemptReport
+from flowgrid.protocol.reports import AttemptReport
 from flowgrid_executor.slot_channel import Channel
 from flowgrid_executor.slot_protocol import (
     AttemptBroke,

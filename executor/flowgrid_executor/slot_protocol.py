@@ -14,7 +14,7 @@ import msgspec
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.job_graph import Slice, StageOutputs
-from flowgrid.protocol.messages import AttemptReport
+from flowgrid.protocol.reports import AttemptReport
 
 
 class AttemptError(Exception):

@@ -20,7 +20,7 @@ from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.fragment import (
     TaskInputs,
 )
-from flowgrid.protocol.messages import AttemptReport
+from flowgrid.protocol.reports import AttemptReport
 from flowgrid_executor.fragment_run import FragmentRun, input_paths
 from flowgrid_executor.kernels.duckdb_kernel import (
     DuckDbKernel,

@@ -18,7 +18,7 @@ from flowgrid.ids import AttemptId
 from flowgrid.io.arrow_types import plain_schema, to_plain
 from flowgrid.io.commit import abort, attempt_folder, commit, prepare
 from flowgrid.logical.nodes import Write
-from flowgrid.protocol.messages import WrittenFile
+from flowgrid.protocol.reports import WrittenFile
 
 if TYPE_CHECKING:
     from flowgrid.api.engine import Engine

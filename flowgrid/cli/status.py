@@ -9,7 +9,8 @@ import msgspec
 
 from flowgrid.cli.settings import keys_option
 from flowgrid.config import GIB, MIB
-from flowgrid.protocol.messages import ClusterStatus, JobStatus
+from flowgrid.protocol.messages import ClusterStatus
+from flowgrid.protocol.status import JobStatus
 from flowgrid.submit.client import ask_status
 from flowgrid.transport.security import Keys, Role
 

@@ -104,7 +104,21 @@ def parse(text: str) -> Expr:
         raise SqlSyntaxError(f"{text!r} is not one expression")
     found: Expr = parsed.expressions[0]
     found.pop()
-    return found
+    return faithful(found)
+
+
+def faithful(tree: Expr) -> Expr:
+    """The tree with calls whose options sqlglot would drop kept as they were written."""
+
+    def replace(node: Expr) -> Expr:
+        options = node.args.get("modifiers") or node.args.get("parameters")
+        if not isinstance(node, exp.RegexpReplace | exp.RegexpExtractAll) or options is None:
+            return node
+        name = "regexp_replace" if isinstance(node, exp.RegexpReplace) else "regexp_extract_all"
+        third = node.args.get("replacement") or node.args.get("group")
+        return exp.Anonymous(this=name, expressions=[node.this, node.expression, third, options])
+
+    return tree.transform(replace, copy=False)
 
 
 def _clauses(select: exp.Select) -> list[str]:

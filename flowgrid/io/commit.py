@@ -21,7 +21,7 @@ import msgspec
 from flowgrid.errors import ConfigError, OutputExistsError
 from flowgrid.ids import AttemptId
 from flowgrid.io.listing import local_path, protocol_of
-from flowgrid.protocol.messages import WrittenFile
+from flowgrid.protocol.reports import WrittenFile
 
 MODES = ("error", "overwrite", "append")
 

@@ -58,7 +58,7 @@ def select(
         query = _query(node, names)
         if node is root:
             return _with(tables, query)
-        names[node] = quote(f"n{len(tables)}")
+        names[node] = quote(f"#n{len(tables)}")
         tables.append(f"{names[node]} AS ({query})")
     return _with(tables, f"SELECT * FROM {names[root]}")
 
@@ -94,9 +94,9 @@ def steps(root: Node, leaves: Mapping[Leaf, str]) -> tuple[Step, ...]:
         if isinstance(node, MapBatches):
             source = relations.get(node.input)
             if source is None:
-                source = f"s{len(found)}"
+                source = f"#s{len(found)}"
                 found.append(SqlStep(source, select(node.input, relations)))
-            relations[node] = f"s{len(found)}"
+            relations[node] = f"#s{len(found)}"
             found.append(
                 PythonStep(
                     relations[node], source, node.function, node.schema, node.label,
@@ -104,7 +104,7 @@ def steps(root: Node, leaves: Mapping[Leaf, str]) -> tuple[Step, ...]:
                 )
             )  # fmt: skip
     if root not in relations:
-        found.append(SqlStep(f"s{len(found)}", select(root, relations)))
+        found.append(SqlStep(f"#s{len(found)}", select(root, relations)))
     elif isinstance(root, Leaf):
-        found.append(SqlStep("s0", f"SELECT * FROM {quote(relations[root])}"))
+        found.append(SqlStep("#s0", f"SELECT * FROM {quote(relations[root])}"))
     return tuple(found)

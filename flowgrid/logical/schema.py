@@ -39,6 +39,7 @@ def kernel() -> duckdb.DuckDBPyConnection:
         _connection = duckdb.connect(config={"threads": 1})
         _connection.execute("SET TimeZone = 'UTC'")
         _connection.execute("SET arrow_output_version = '1.5'")
+        _connection.execute("SET arrow_lossless_conversion = true")
     return _connection
 
 
@@ -64,7 +65,7 @@ def _over_nothing(root: Node) -> str:
     for node in topological(root):
         fields = node.fields if isinstance(node, Leaf | MapBatches) else _schemas.get(node)
         if fields is not None and node is not root:
-            relations[node] = f"e{len(relations)}"
+            relations[node] = f"#e{len(relations)}"
             definitions.append((relations[node], empty_relation(fields)))
     return select(root, relations, definitions)
 

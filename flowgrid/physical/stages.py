@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flowgrid.expr.tree import Expr, column
 from flowgrid.logical.explain import explain
-from flowgrid.logical.nodes import IntegerRange, Leaf, Named, Node, Project, Scan
+from flowgrid.logical.nodes import IntegerRange, Leaf, Named, Node, Project, Sample, Scan
 from flowgrid.logical.rendering import steps, topological
 from flowgrid.physical.exchanges import StageRead
 from flowgrid.physical.layout import TaskShare
@@ -36,15 +36,18 @@ def with_column(node: Node, name: str, expression: Expr) -> Project:
 def build_stage(
     number: int, root: Node, tasks: Sequence[TaskShare], output: Output, seed: int
 ) -> StageSpec:
-    """The stage that runs `root` once per share and writes to `output`."""
+    """The stage that runs `root` once per share and writes to `output`.
+
+    `seed` fixes what random() gives each task; a sample is to be the same in every job.
+    """
     leaves = [node for node in topological(root) if isinstance(node, Leaf)]
-    names = {leaf: f"l{index}" for index, leaf in enumerate(leaves)}
+    names = {leaf: f"#l{index}" for index, leaf in enumerate(leaves)}
     reads = [leaf for leaf in leaves if isinstance(leaf, StageRead)]
     fragment = Fragment(
         leaves=tuple(_fragment_leaf(leaf, names[leaf], reads) for leaf in leaves),
         steps=steps(root, names),
         output=output,
-        seed=seed,
+        seed=0 if any(isinstance(node, Sample) for node in topological(root)) else seed,
     )
     blocks = isinstance(output, BlocksOutput)
     return StageSpec(

@@ -21,6 +21,8 @@ from flowgrid.protocol.job_graph import (
     StageSpec,
     StageStatistics,
 )
+from flowgrid.protocol.reports import AttemptReport, WrittenFile
+from flowgrid.protocol.status import ExecutorStatus, JobStatus
 
 PROTOCOL_VERSION = 1
 """Raised with every change of a message: peers that differ refuse each other by name."""
@@ -35,35 +37,6 @@ class Versions(msgspec.Struct, frozen=True):
     python: str
     pyarrow: str
     duckdb: str
-
-
-# -- what was written ------------------------------------------------------------------------------
-
-
-class WrittenFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file that a sink attempt wrote, relative to its own staging folder."""
-
-    path: str
-    rows: int
-    bytes: int
-
-
-class AttemptReport(msgspec.Struct, frozen=True):
-    """What a succeeded attempt read and wrote.
-
-    `rows_read[i]` belongs to input i of the stage. `rows`, `bytes` and `digests` have one entry per
-    target partition; a digest is the order-insensitive checksum of the rows, so two attempts of one
-    task can be compared. `files` is what a sink wrote.
-    """
-
-    rows_read: tuple[int, ...]
-    rows: tuple[int, ...] = ()
-    bytes: tuple[int, ...] = ()
-    digests: tuple[int, ...] = ()
-    files: tuple[WrittenFile, ...] = ()
-    run_s: float = 0.0
-    cpu_s: float = 0.0
-    memory_bytes_max: int = 0
 
 
 # -- driver to scheduler ---------------------------------------------------------------------------
@@ -198,34 +171,6 @@ class JobFailed(msgspec.Struct, frozen=True, tag=True):
     job: JobId
     failure: Failure
     where: str = ""
-
-
-class ExecutorStatus(msgspec.Struct, frozen=True):
-    executor: ExecutorId
-    host: str
-    slots: int
-    running: int
-    heartbeat_age_s: float
-    blocks_bytes: int
-
-
-class StageStatus(msgspec.Struct, frozen=True):
-    stage: StageId
-    label: str
-    state: str
-    tasks: int
-    running: int
-    succeeded: int
-    attempts: int
-
-
-class JobStatus(msgspec.Struct, frozen=True):
-    job: JobId
-    name: str
-    session: str
-    state: str
-    age_s: float
-    stages: tuple[StageStatus, ...]
 
 
 class ClusterStatus(msgspec.Struct, frozen=True, tag=True):

@@ -14,7 +14,8 @@ from flowgrid.io.arrow_types import plain_schema, to_plain
 from flowgrid.io.stage_reader import StageReader, StageReadError
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.job_graph import Slice, StageOutputs
-from flowgrid.protocol.messages import JobSucceeded, WrittenFile
+from flowgrid.protocol.messages import JobSucceeded
+from flowgrid.protocol.reports import WrittenFile
 from flowgrid.transport.host import host_identity
 from flowgrid.transport.remote_blocks import RemoteBlocks
 from flowgrid.transport.security import Keys

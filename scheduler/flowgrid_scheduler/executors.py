@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
-from flowgrid.protocol.messages import ExecutorStatus, Heartbeat
+from flowgrid.protocol.messages import Heartbeat
+from flowgrid.protocol.status import ExecutorStatus
 from flowgrid_scheduler.attempts import TRANSITIONS, AttemptState, Word
 
 WORD_OVERDUE_S = 2.0

@@ -22,7 +22,8 @@ from flowgrid.protocol.job_graph import (
     StageInput,
     StageSpec,
 )
-from flowgrid.protocol.messages import JobStatus, JobSucceeded
+from flowgrid.protocol.messages import JobSucceeded
+from flowgrid.protocol.status import JobStatus
 from flowgrid_scheduler.lineage import tasks_to_recompute
 from flowgrid_scheduler.stages import Stage, are_counts
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from flowgrid.ids import AttemptId, ExecutorId
-from flowgrid.protocol.messages import (
-    CancelAttempts,
-    DescribeStage,
-    LaunchAttempts,
-    LocateInputs,
-)
+from flowgrid.protocol.messages import CancelAttempts, DescribeStage, LaunchAttempts, LocateInputs
 from flowgrid_scheduler.attempts import AttemptState
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.executors import Executor

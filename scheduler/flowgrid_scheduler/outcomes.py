@@ -12,11 +12,11 @@ from flowgrid.protocol.job_graph import OutputKind
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     AttemptFailed,
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     DropAttempts,
 )
+from flowgrid.protocol.reports import AttemptReport
 from flowgrid_scheduler import recovery
 from flowgrid_scheduler.attempts import AttemptState, Word
 from flowgrid_scheduler.cluster import ClusterState

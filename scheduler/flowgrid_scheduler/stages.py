@@ -22,7 +22,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from flowgrid.ids import AttemptId, StageId
 from flowgrid.protocol.job_graph import OutputKind, Slice, StageSpec
-from flowgrid.protocol.messages import AttemptReport, StageStatus, WrittenFile
+from flowgrid.protocol.reports import AttemptReport, WrittenFile
+from flowgrid.protocol.status import StageStatus
 from flowgrid_scheduler.block_catalog import BlockCatalog
 from flowgrid_scheduler.retries import Tally
 from flowgrid_scheduler.task_queue import TaskQueue

@@ -28,7 +28,7 @@ from flowgrid.protocol.fragment import (
     TaskInputs,
 )
 from flowgrid.protocol.job_graph import ExecutorAddress, Slice, StageOutputs
-from flowgrid.protocol.messages import AttemptReport
+from flowgrid.protocol.reports import AttemptReport
 
 SINGLE = BlocksOutput(1, "single")
 HOST = "here"

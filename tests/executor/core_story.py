@@ -23,12 +23,8 @@ from flowgrid.protocol.job_graph import (
     StageOutputs,
     StageSpec,
 )
-from flowgrid.protocol.messages import (
-    AttemptReport,
-    DescribeStage,
-    ExecutorRegistered,
-    LaunchAttempts,
-)
+from flowgrid.protocol.messages import DescribeStage, ExecutorRegistered, LaunchAttempts
+from flowgrid.protocol.reports import AttemptReport
 
 LEASE_S = 8.0
 SETUP = ExecutorSetup(

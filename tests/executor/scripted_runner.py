@@ -13,7 +13,7 @@ from flowgrid_executor.slot_protocol import AttemptError, RunAttempt
 
 from flowgrid.protocol.blocks import file_name
 from flowgrid.protocol.failures import Failure, FailureKind
-from flowgrid.protocol.messages import AttemptReport
+from flowgrid.protocol.reports import AttemptReport
 
 DONE = AttemptReport(rows_read=(), rows=(1,))
 

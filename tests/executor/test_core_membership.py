@@ -18,11 +18,7 @@ from flowgrid_executor.slot_protocol import (
     SlotForked,
 )
 
-from flowgrid.protocol.messages import (
-    ExecutorLeft,
-    Fence,
-    StopExecutor,
-)
+from flowgrid.protocol.messages import ExecutorLeft, Fence, StopExecutor
 from tests.executor.core_story import (
     LEASE_S,
     Story,

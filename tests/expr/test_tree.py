@@ -48,7 +48,9 @@ def test_numpy_scalars_are_their_python_values() -> None:
     assert to_sql(literal(np.float64(0.5))) == to_sql(literal(0.5))
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, decimal.Decimal("NaN")], ids=repr)
+@pytest.mark.parametrize(
+    "value", [pytest.param(object(), id="object"), {1, 2}, decimal.Decimal("NaN")], ids=repr
+)
 def test_a_value_without_a_literal_is_refused_with_a_way_out(value: object) -> None:
     with pytest.raises(PlanError, match="literal"):
         literal(value)
@@ -113,3 +115,17 @@ def test_windows_and_subqueries_are_seen() -> None:
     assert not tree.has_window(parse("sum(a)"))
     assert tree.has_subquery(parse("a IN (SELECT b FROM t)"))
     assert not tree.has_subquery(parse("a IN (1, 2)"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "regexp_replace(a, 'x.', '-', 'gl')",
+        "regexp_replace(a, 'x', '-', 'i')",
+        "regexp_extract_all(a, 'x', 0, 'l')",
+    ],
+)
+def test_options_of_regular_expressions_are_the_kernels_business(text: str) -> None:
+    written = to_sql(parse(text))
+    asked = "SELECT {} FROM (SELECT 'x.xXx.' AS a)"
+    assert duckdb.sql(asked.format(written)).fetchall() == duckdb.sql(asked.format(text)).fetchall()

@@ -16,7 +16,7 @@ from flowgrid.errors import ConfigError, OutputExistsError
 from flowgrid.ids import AttemptId
 from flowgrid.io import commit
 from flowgrid.io.commit import Staging
-from flowgrid.protocol.messages import WrittenFile
+from flowgrid.protocol.reports import WrittenFile
 
 Files = list[tuple[AttemptId, WrittenFile]]
 

@@ -103,4 +103,4 @@ def test_a_function_over_a_leaf_reads_the_leaf() -> None:
 
 
 def test_a_leaf_alone_is_a_step_too() -> None:
-    assert steps(LEAF, {LEAF: "l0"}) == (SqlStep("s0", 'SELECT * FROM "l0"'),)
+    assert steps(LEAF, {LEAF: "l0"}) == (SqlStep("#s0", 'SELECT * FROM "l0"'),)

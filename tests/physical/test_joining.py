@@ -6,17 +6,17 @@ import pytest
 
 import flowgrid as fg
 from flowgrid import col
-from flowgrid.api.dataframe import DataFrame
+from flowgrid.api.dataframe import DataFrame, How
 from flowgrid.api.session import Session
 from tests.physical.conftest import Agree
 
-KINDS = ["inner", "left", "right", "full", "semi", "anti"]
+KINDS: list[How] = ["inner", "left", "right", "full", "semi", "anti"]
 
 
 @pytest.mark.parametrize("force", [True, False])
 @pytest.mark.parametrize("how", KINDS)
 def test_every_kind_of_join(
-    agree: Agree, sales: DataFrame, shops: DataFrame, how: str, force: bool
+    agree: Agree, sales: DataFrame, shops: DataFrame, how: How, force: bool
 ) -> None:
     on = col("shop") == col("number")
     agree(sales.join(shops, on=on, how=how).node, planner__force_exchanges=force)
@@ -25,14 +25,14 @@ def test_every_kind_of_join(
 
 @pytest.mark.parametrize("how", KINDS)
 def test_the_rest_of_a_condition_still_counts(
-    agree: Agree, sales: DataFrame, shops: DataFrame, how: str
+    agree: Agree, sales: DataFrame, shops: DataFrame, how: How
 ) -> None:
     on = (col("shop") == col("number")) & (col("price") > 100) & (col("town") != "town 3")
     agree(sales.join(shops, on=on, how=how).node, planner__force_exchanges=True)
 
 
 @pytest.mark.parametrize("how", KINDS)
-def test_a_join_without_an_equality(agree: Agree, sales: DataFrame, how: str) -> None:
+def test_a_join_without_an_equality(agree: Agree, sales: DataFrame, how: How) -> None:
     few = sales.filter("id < 300").select(fg.col("id").alias("a"), fg.col("price").alias("p"))
     other = sales.filter("id % 100 = 0").select(fg.col("id").alias("b"), fg.col("price").alias("q"))
     agree(few.join(other, on=col("p") < col("q"), how=how).node)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -11,6 +13,7 @@ from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
 from flowgrid.physical.planner import partitioned, shared_subplans
 from tests.physical.conftest import Agree
+from tests.stage_runner import StageRunner
 
 
 def test_one_slot_means_one_task_and_no_exchange(agree: Agree, sales: DataFrame) -> None:
@@ -123,3 +126,18 @@ def test_scans_are_cheaper_read_twice_than_kept(sales: DataFrame, session: Sessi
     counted = numbers.group_by("id").agg(fg.count().alias("n"))
     assert shared_subplans(counted.union(counted).node, slots=2) == {counted.node}
     assert not shared_subplans(counted.union(counted).node, slots=1), "the kernel shares by itself"
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_sample_is_the_same_rows_for_the_same_seed(
+    tmp_path: Path, sales: DataFrame, slots: int
+) -> None:
+    runner = StageRunner(tmp_path, slots)
+
+    def ids(seed: int) -> list[int]:
+        found: list[int] = runner.run(sales.sample(0.2, seed=seed).node)["id"].to_pylist()
+        return found
+
+    assert ids(3) == ids(3)
+    assert ids(3) != ids(4)
+    assert 5_000 < len(ids(3)) < 7_000

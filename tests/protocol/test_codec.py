@@ -29,7 +29,6 @@ from flowgrid.protocol.job_graph import (
 )
 from flowgrid.protocol.messages import (
     AttemptFailed,
-    AttemptReport,
     AttemptSucceeded,
     CancelJob,
     DriverEnvelope,
@@ -42,8 +41,8 @@ from flowgrid.protocol.messages import (
     SubmitJob,
     ToDriverEnvelope,
     ToExecutorEnvelope,
-    WrittenFile,
 )
+from flowgrid.protocol.reports import AttemptReport, WrittenFile
 from flowgrid.protocol.versions import local_versions
 
 COVERS = ["messages", "failures", "fragment", "job_graph"]

@@ -22,7 +22,6 @@ from flowgrid.protocol.job_graph import ExecutorAddress, OutputKind, Slice, Stag
 from flowgrid.protocol.messages import (
     AddStages,
     AttemptFailed,
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     DriverEnvelope,
@@ -38,6 +37,7 @@ from flowgrid.protocol.messages import (
     SubmitJob,
     Versions,
 )
+from flowgrid.protocol.reports import AttemptReport
 
 VERSIONS = Versions(1, "0.1.0", "3.11", "26.0.1", "2.0.0")
 IDENTITY = ClusterIdentity(epoch=1, versions=VERSIONS)

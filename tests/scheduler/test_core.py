@@ -12,7 +12,6 @@ from flowgrid.protocol.job_graph import OutputKind, StageSpec
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     AttemptFailed,
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     ClusterChanged,
@@ -28,6 +27,7 @@ from flowgrid.protocol.messages import (
     SessionRefused,
     StopExecutor,
 )
+from flowgrid.protocol.reports import AttemptReport
 from tests.scheduler.story import (
     IDENTITY,
     VERSIONS,

@@ -12,7 +12,6 @@ from flowgrid.protocol.job_graph import OutputKind, StageSpec
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     AttemptFailed,
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     CancelAttempts,
@@ -23,8 +22,8 @@ from flowgrid.protocol.messages import (
     JobSucceeded,
     StageProgressed,
     StageSucceeded,
-    WrittenFile,
 )
+from flowgrid.protocol.reports import AttemptReport, WrittenFile
 from tests.scheduler.story import (
     ROWS,
     Story,

@@ -15,7 +15,6 @@ from flowgrid_scheduler.journal import read_journal, replay
 
 from flowgrid.protocol.messages import (
     AskStatus,
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     ClusterChanged,
@@ -32,6 +31,7 @@ from flowgrid.protocol.messages import (
     StopExecutor,
     SubmitJob,
 )
+from flowgrid.protocol.reports import AttemptReport
 from flowgrid.protocol.versions import local_versions
 from flowgrid.transport.security import Keys, create_keys
 from tests.scheduler.peers import ROOT, Driver, Executor, executor_process, scheduler

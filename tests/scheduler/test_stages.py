@@ -21,13 +21,13 @@ from flowgrid.protocol.job_graph import Slice
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     AttemptFailed,
-    AttemptReport,
     AttemptStarted,
     AttemptSucceeded,
     CancelAttempts,
     Fence,
     Heartbeat,
 )
+from flowgrid.protocol.reports import AttemptReport
 from tests.scheduler.story import address, broadcast, executor_id, maps, one_to_one, reduces
 
 COVERS = ["attempts", "retries", "block_catalog", "lineage", "executors", "jobs"]

@@ -10,7 +10,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from flowgrid.errors import PlanError, SqlSyntaxError
-from flowgrid.expr.tree import Expr, bracketed, literal, syntax_error
+from flowgrid.expr.tree import Expr, bracketed, faithful, literal, syntax_error
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object] | None
 
@@ -23,7 +23,7 @@ def parse_query(text: str, parameters: Parameters = None) -> Expr:
         raise syntax_error(error, text) from None
     if len(trees) != 1:
         raise SqlSyntaxError(f"one query is expected, and this is {len(trees)}")
-    tree = trees[0]
+    tree = faithful(trees[0])
     if not isinstance(tree, exp.Query | exp.Values | exp.Pivot):
         raise PlanError(
             f"{type(tree).__name__.upper()} is no query; session.sql(…) takes SELECT and what "

@@ -196,7 +196,13 @@ class Sample(SameColumns):
     seed: int
 
     def query(self, names: Sequence[str]) -> str:
-        return f"SELECT * FROM {names[0]} WHERE random() < {self.fraction!r}"
+        # A row is drawn by its number and by one random() for the whole task, which the task's seed
+        # fixes: threads that share a scan call random() in no order.
+        draw = f"hash(row_number() OVER (), (SELECT random()), {self.seed})"
+        return (
+            f'SELECT * EXCLUDE ("#draw") FROM (SELECT *, {draw} AS "#draw" FROM {names[0]}) '
+            f'WHERE "#draw" < {int(self.fraction * 2**64)}::UHUGEINT'
+        )
 
     def describe(self) -> str:
         return f"Sample {self.fraction:g} seed {self.seed}"

@@ -1,0 +1,31 @@
+"""What a succeeded attempt says of itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class WrittenFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file that a sink attempt wrote, relative to its own staging folder."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+class AttemptReport(msgspec.Struct, frozen=True):
+    """What a succeeded attempt read and wrote.
+
+    `rows_read[i]` belongs to input i of the stage. `rows`, `bytes` and `digests` have one entry per
+    target partition; a digest is the order-insensitive checksum of the rows, so two attempts of one
+    task can be compared. `files` is what a sink wrote.
+    """
+
+    rows_read: tuple[int, ...]
+    rows: tuple[int, ...] = ()
+    bytes: tuple[int, ...] = ()
+    digests: tuple[int, ...] = ()
+    files: tuple[WrittenFile, ...] = ()
+    run_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes_max: int = 0
