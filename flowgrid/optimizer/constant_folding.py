@@ -57,8 +57,8 @@ def _constants(expression: Expr) -> Iterator[Expr]:
 
 
 def _is_constant(node: Expr) -> bool:
-    if not isinstance(node, _FOLDED) or is_literal(node):
-        return False
+    if not isinstance(node, _FOLDED) or isinstance(node, exp.If) or is_literal(node):
+        return False  # the parser calls an arm of CASE an If, and it has no value of its own
     # Names that are no columns are bound inside, as in a lambda, or belong to a struct.
     return node.find(exp.Column, exp.Identifier, exp.Star, exp.Placeholder) is None
 
