@@ -53,6 +53,7 @@ def run_attempt(request: RunAttempt) -> AttemptReport:
             request.memory_bytes,
             request.spill_directory,
             seed=fragment.seed * 1_000_003 + request.attempt.partition,
+            joins_as_written=fragment.joins_as_written,
         )
         with contextlib.closing(
             FragmentRun(request, fragment, inputs, _kernel, guard)

@@ -106,11 +106,7 @@ class Estimator:
         return Estimate(
             exact.rows,
             {
-                name: dataclasses.replace(
-                    column,
-                    width=column.width * scale,
-                    distinct=None if column.distinct is None else min(column.distinct, exact.rows),
-                )
+                name: dataclasses.replace(column, width=column.width * scale)
                 for name, column in found.columns.items()
             },
         )

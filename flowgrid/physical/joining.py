@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,15 +34,18 @@ class Meeting:
 
 def plan_join(planner: Planning, node: Join) -> Pipeline:
     """The cheapest way in which matching rows can meet."""
-    left, right = all_of(
-        partial(planner.pipeline, node.left), partial(planner.pipeline, node.right)
-    )
-    sides = {"left": left, "right": right}
+    sides: dict[str, Pipeline] = {}
+    for name, input_ in (("left", node.left), ("right", node.right)):
+        with contextlib.suppress(Pending):
+            sides[name] = planner.pipeline(input_)
+    keys = planner.decided(("keys", node), partial(join_keys, node))
+    if len(sides) < 2:
+        if keys is not None:
+            _begin_early(planner, node, sides, keys)
+        raise Pending
     small = [planner.book.settled(side) for side in sides.values()]
     if all(isinstance(side.partitioning, Single) for side in small):
-        tree = dataclasses.replace(node, left=small[0].node, right=small[1].node)
-        return Pipeline(tree, Single())
-    keys = join_keys(dataclasses.replace(node, left=left.node, right=right.node))
+        return Pipeline(_smaller_right(_over(node, *small)), Single())
     if keys is None:
         return _without_keys(planner, node, sides)
     meeting = planner.decided(("meeting", node), partial(_meeting, sides, keys))
@@ -54,8 +58,36 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
         if filtering is not None:
             join.filter_by(filtering)
     met = all_of(partial(join.met, "left"), partial(join.met, "right"))
-    tree = dataclasses.replace(node, left=met[0].node, right=met[1].node)
-    return Pipeline(tree, _after(node.kind, met[0].partitioning, met[1].partitioning))
+    how = _after(node.kind, met[0].partitioning, met[1].partitioning)
+    return Pipeline(_smaller_right(_over(node, *met)), how)
+
+
+def _begin_early(planner: Planning, node: Join, sides: dict[str, Pipeline], keys: JoinKeys) -> None:
+    """While one side waits for stages, the other can begin its own, if it will be broadcast surely."""
+    config = planner.book.shape.config
+    for name, side in sides.items():
+        waiting = node.left if name == "right" else node.right
+        limit = min(
+            config.planner_broadcast_bytes_max, bytes_of(waiting) / planner.book.shape.slots
+        )
+        sure = node.kind in _MAY_BROADCAST[name] and bytes_of(side.node) <= limit / _GUESS_ERROR
+        if sure and not isinstance(side.node, StageRead) and not config.planner_force_exchanges:
+            meeting = planner.decided(("meeting", node), partial(_meeting, sides, keys))
+            planner.decided(("small", node), partial(str, name))
+            _KeyedJoin(planner, node, sides, keys, meeting).stage(name)
+
+
+def _over(node: Join, left: Pipeline, right: Pipeline) -> Join:
+    return dataclasses.replace(node, left=left.node, right=right.node)
+
+
+def _smaller_right(join: Join) -> Node:
+    """The join with its smaller side on the right, which is the one that the kernel builds."""
+    turns = join.kind in (JoinKind.INNER, JoinKind.CROSS)
+    if not turns or bytes_of(join.left) >= bytes_of(join.right):
+        return join
+    turned = dataclasses.replace(join, left=join.right, right=join.left)
+    return Project(turned, tuple(Named(name, column(name)) for name in join.columns))
 
 
 def _meeting(sides: dict[str, Pipeline], keys: JoinKeys) -> Meeting:
@@ -165,7 +197,7 @@ class _KeyedJoin:
 
     def met(self, name: str) -> Pipeline:
         """One side, hashed by the meeting's pairs."""
-        return self.sides[name] if self.is_met(name) else self._stage(name)
+        return self.sides[name] if self.is_met(name) else self.stage(name)
 
     @property
     def _types(self) -> tuple[str, ...]:
@@ -183,13 +215,14 @@ class _KeyedJoin:
         if not isinstance(read, StageRead) or self.planner.book.known((self.node, name)):
             if self._bytes(name) > limit * _GUESS_ERROR:
                 return False
-            read = self._stage(name).node
+            read = self.stage(name).node
             assert isinstance(read, StageRead)
         if read.exact_size is None:
             raise Pending
         return read.exact_size.bytes <= limit
 
-    def _stage(self, name: str) -> Pipeline:
+    def stage(self, name: str) -> Pipeline:
+        """One side in a stage of its own, hashed by the meeting's pairs."""
         book, node = self.planner.book, self.node
         targets = self.planner.decided(
             ("targets", node),
@@ -216,10 +249,10 @@ def _broadcast(planner: Planning, node: Join, sides: dict[str, Pipeline], small:
     else:
         whole = planner.book.broadcast((node, small, "whole"), sides[small])
     if small == "right":
-        tree = dataclasses.replace(node, left=sides["left"].node, right=whole)
-        return Pipeline(tree, sides["left"].partitioning)
-    tree = dataclasses.replace(node, left=whole, right=sides["right"].node)
-    return Pipeline(tree, sides["right"].partitioning)
+        tree = _over(node, sides["left"], Pipeline(whole, Spread()))
+        return Pipeline(_smaller_right(tree), sides["left"].partitioning)
+    tree = _over(node, Pipeline(whole, Spread()), sides["right"])
+    return Pipeline(_smaller_right(tree), sides["right"].partitioning)
 
 
 def _without_keys(planner: Planning, node: Join, sides: dict[str, Pipeline]) -> Pipeline:

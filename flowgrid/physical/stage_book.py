@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from flowgrid.expr.tree import Expr
-from flowgrid.logical.nodes import GivenTable, Node
+from flowgrid.logical.nodes import GivenTable, KernelQuery, Node
 from flowgrid.logical.rendering import topological
 from flowgrid.logical.schema import exported_schema
 from flowgrid.optimizer.estimates import Estimator, Size
@@ -75,7 +75,12 @@ class StageBook:
         """A new stage that runs `root`, shared out among tasks by size."""
         _require_sizes(root)
         number = len(self._texts)
-        spec = build_stage(number, root, shares(root, self.shape), output, self._seed + number)
+        # Whole queries for one kernel are the kernel's to order; so is all with one slot.
+        ordered = self.shape.slots > 1 and not any(
+            isinstance(node, KernelQuery) for node in topological(root)
+        )
+        tasks = shares(root, self.shape)
+        spec = build_stage(number, root, tasks, output, self._seed + number, ordered)
         self._texts.append(explain_stage(spec, root, text))
         self._new.append(spec)
         self._roots[number] = root

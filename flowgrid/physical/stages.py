@@ -34,7 +34,12 @@ def with_column(node: Node, name: str, expression: Expr) -> Project:
 
 
 def build_stage(
-    number: int, root: Node, tasks: Sequence[TaskShare], output: Output, seed: int
+    number: int,
+    root: Node,
+    tasks: Sequence[TaskShare],
+    output: Output,
+    seed: int,
+    joins_as_written: bool,
 ) -> StageSpec:
     """The stage that runs `root` once per share and writes to `output`.
 
@@ -48,6 +53,7 @@ def build_stage(
         steps=steps(root, names),
         output=output,
         seed=0 if any(isinstance(node, Sample) for node in topological(root)) else seed,
+        joins_as_written=joins_as_written,
     )
     blocks = isinstance(output, BlocksOutput)
     return StageSpec(

@@ -107,12 +107,17 @@ Output: TypeAlias = BlocksOutput | SinkOutput
 
 
 class Fragment(msgspec.Struct, frozen=True):
-    """Everything that the tasks of a stage share. The last step's rows go to `output`."""
+    """Everything that the tasks of a stage share. The last step's rows go to `output`.
+
+    `joins_as_written` keeps the kernel from ordering joins: the planner has, by sizes that the kernel
+    cannot see in a stream of blocks. The right side of a join is then the one that is built.
+    """
 
     leaves: tuple[Leaf, ...]
     steps: tuple[Step, ...]
     output: Output
     seed: int = 0
+    joins_as_written: bool = False
 
 
 class FileSplit(msgspec.Struct, frozen=True, tag="file"):

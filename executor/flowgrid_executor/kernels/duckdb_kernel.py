@@ -26,6 +26,9 @@ _KINDS = (
 )
 
 
+_JOIN_OPTIMIZERS = "join_order,build_side_probe_side"
+
+
 class DuckDbKernel:
     """The slot's DuckDB instance, made at the first attempt and kept for the next ones."""
 
@@ -36,7 +39,14 @@ class DuckDbKernel:
         self._settings: tuple[str, ...] = ()
         self._seed = 0.0
 
-    def begin(self, threads: int, memory_bytes: int, spill_directory: str, seed: int) -> None:
+    def begin(
+        self,
+        threads: int,
+        memory_bytes: int,
+        spill_directory: str,
+        seed: int,
+        joins_as_written: bool = False,
+    ) -> None:
         """Settings of the attempt to come. `seed` fixes random() and samples on every cursor."""
         if self._connection is None:
             self._connection = _connect()
@@ -45,6 +55,7 @@ class DuckDbKernel:
             f"SET threads = {threads}",
             f"SET memory_limit = '{limit}B'",
             f"SET temp_directory = {quote_text(spill_directory)}",
+            f"SET disabled_optimizers = '{_JOIN_OPTIMIZERS if joins_as_written else ''}'",
         )
         if settings != self._settings:
             for setting in settings:
