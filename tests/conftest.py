@@ -13,6 +13,12 @@ from benchmarks import datasets
 TPCH_SCALE = 0.05
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the files in tests/golden anew"
+    )
+
+
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """A new seed for every run, printed with a failure; `FLOWGRID_TEST_SEED` repeats one."""
