@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -20,6 +21,11 @@ def main() -> None:
     """Measure FlowGrid, beside its peers, in one run on the same data and cores."""
 
 
+def _console() -> Console:
+    """As wide as a table needs where no terminal says how wide it is."""
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
 @main.command("tpch")
 @click.option("--scale", default=1.0, show_default=True, help="1 is about 1 GB of text.")
 @click.option("--master", "masters", multiple=True, default=("local",), show_default=True)
@@ -36,7 +42,7 @@ def tpch_command(
     json_file: Path | None,
 ) -> None:
     """The 22 TPC-H queries as SQL over Parquet files. Exits with 1 if an answer is wrong."""
-    console = Console()
+    console = _console()
     numbers = [int(number) for number in queries.split(",") if number] or list(tpch.ALL)
     peers = [peer for peer in against.split(",") if peer]
     if unknown := set(peers) - {"duckdb"}:
@@ -57,7 +63,7 @@ def tpch_command(
 def startup_command(repeat: int, json_file: Path | None) -> None:
     """First result and import time of a fresh process, against DuckDB and pyarrow alone."""
     seconds = startup.run(repeat)
-    startup.report(seconds, Console())
+    startup.report(seconds, _console())
     if json_file is not None:
         runs = [{"program": name, "seconds": runs} for name, runs in seconds.items()]
         harness.write_json(json_file, "startup", {"repeat": repeat}, runs)
