@@ -174,6 +174,7 @@ class StageBook:
         single = isinstance(pipeline.partitioning, Single)
         how: Partitioning = Single() if single else Spread()
         exchange = self.exchange(place, pipeline.node, how, BlocksOutput(1, "single"), text)
+        assert not single or exchange.partition_count == 1, "what is in one task is in one task"
         return Pipeline(self.read(exchange, pipeline.node), how)
 
     def gathered(self, place: Hashable, pipeline: Pipeline) -> Pipeline:
