@@ -129,7 +129,8 @@ def _even_ranges(sizes: Sequence[int], tasks: int) -> list[tuple[int, int]]:
     total, start, seen = max(1, sum(sizes)), 0, 0
     for target, size in enumerate(sizes):
         seen += size
-        if seen * tasks >= total * (len(ranges) + 1) or target == len(sizes) - 1:
+        full = len(ranges) < tasks - 1 and seen * tasks >= total * (len(ranges) + 1)
+        if full or target == len(sizes) - 1:
             ranges.append((start, target + 1))
             start = target + 1
     return ranges

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from flowgrid.expr.tree import conjuncts
+from flowgrid.expr.tree import column, conjuncts
 from flowgrid.logical.nodes import (
     Aggregate,
     Distinct,
@@ -27,6 +27,7 @@ from flowgrid.logical.nodes import (
     Leaf,
     Limit,
     MapBatches,
+    Named,
     Node,
     Project,
     Repartition,
@@ -193,8 +194,16 @@ class Planner(Planning):
             tree = Filter(tree, one.predicate)
         return Pipeline(tree, Single() if one_task else Spread())
 
+    def _exactly(self, node: Node) -> Pipeline:
+        """The node's rows without the column that a relation without columns has in its blocks."""
+        child = self.settled(node)
+        if child.node.columns == node.columns:
+            return child
+        tree = Project(child.node, tuple(Named(name, column(name)) for name in node.columns))
+        return Pipeline(tree, child.partitioning)
+
     def _union(self, node: Union) -> Pipeline:
-        children = all_of(*(partial(self.settled, child) for child in node.relations))
+        children = all_of(*(partial(self._exactly, child) for child in node.relations))
         single = all(isinstance(child.partitioning, Single) for child in children)
         if single and rows_of(Union(tuple(child.node for child in children))) <= _ONE_TASK_ROWS_MAX:
             return Pipeline(Union(tuple(child.node for child in children)), Single())

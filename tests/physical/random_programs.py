@@ -9,30 +9,27 @@ from __future__ import annotations
 
 import decimal
 import itertools
+import random
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
-from hypothesis import strategies as st
 
 import flowgrid as fg
 from flowgrid.api.dataframe import DataFrame, How
 from flowgrid.api.session import Session
-from flowgrid.logical.nodes import SetOperation
+from flowgrid.logical.nodes import Join, Node, SetOperation
+from flowgrid.logical.rendering import topological
 
 T = TypeVar("T")
 
-
-class Draw(Protocol):
-    """Hypothesis' way to a value of a strategy."""
-
-    def __call__(self, strategy: st.SearchStrategy[T]) -> T: ...
-
-
 Verb: TypeAlias = Callable[[DataFrame], DataFrame]
 
-ROWS_MAX = 9
-"""Of a table; three joins in a row still have few rows."""
+ROWS = [0, 1, 5, 9, 12, 12]
+"""Of a table."""
+
+JOINS_MAX = 4
+"""Above this many joins, and unions of relations with joins, rows are too many for a quick test."""
 
 _VALUES: dict[str, tuple[pa.DataType, list[object]]] = {
     "i": (pa.int32(), [None, 0, 1, 1, 2, 3, -1]),
@@ -52,11 +49,19 @@ def kind(name: str) -> str:
     return name[0]
 
 
-class Programs:
-    """Draws one program after another; `frames` are those made so far, for plans that share."""
+def joins_in(frame: DataFrame) -> int:
+    """How often rows are paired with rows below a frame, counting shared plans every time."""
+    counts: dict[Node, int] = {}
+    for node in topological(frame.node):
+        counts[node] = isinstance(node, Join) + sum(counts[child] for child in node.inputs)
+    return counts[frame.node]
 
-    def __init__(self, draw: Draw, session: Session) -> None:
-        self._draw = draw
+
+class Programs:
+    """Draws one program after another from `dice`, later ones from the frames of earlier ones too."""
+
+    def __init__(self, dice: random.Random, session: Session) -> None:
+        self._dice = dice
         self._session = session
         self._numbers = itertools.count()
         self._frames: list[DataFrame] = []
@@ -71,13 +76,13 @@ class Programs:
     # -- drawing -------------------------------------------------------------------------------
 
     def _pick(self, values: list[T]) -> T:
-        return self._draw(st.sampled_from(values))
+        return self._dice.choice(values)
 
     def _some(self, values: list[T], least: int, most: int) -> list[T]:
-        return self._draw(st.lists(st.sampled_from(values), min_size=least, max_size=most))
+        return self._dice.choices(values, k=self._dice.randint(least, most))
 
     def _maybe(self) -> bool:
-        return self._draw(st.booleans())
+        return self._dice.random() < 0.5
 
     def _fresh(self, letter: str) -> str:
         return f"{letter}{next(self._numbers)}"
@@ -86,14 +91,14 @@ class Programs:
 
     def _relation(self) -> DataFrame:
         """A new table, or a frame that there is already, so that subplans are shared."""
-        if self._frames and self._maybe():
-            return self._pick(self._frames)
-        letters = self._some(list(_VALUES), 1, 3)
-        count = self._draw(st.integers(0, ROWS_MAX))
+        known = [frame for frame in self._frames if joins_in(frame) <= 1]
+        if known and self._maybe():
+            return self._pick(known)
+        count = self._pick(ROWS)
         columns = {}
-        for letter in letters:
+        for letter in self._some(list(_VALUES), 1, 3):
             type_, values = _VALUES[letter]
-            drawn = self._draw(st.lists(st.sampled_from(values), min_size=count, max_size=count))
+            drawn = self._dice.choices(values, k=count)
             columns[self._fresh(letter)] = pa.array(drawn, type_)
         self._frames.append(self._session.from_arrow(pa.table(columns)))
         return self._frames[-1]
@@ -174,7 +179,8 @@ class Programs:
             self._group, self._window, self._union, self._distinct, self._top, self._set_operation,
             self._repartition, self._explode,
         ]  # fmt: skip
-        return always if len(frame.columns) < 12 else [self._group, self._select, self._distinct]
+        large = joins_in(frame) >= JOINS_MAX or len(frame.columns) > 12
+        return [self._group, self._select, self._distinct] if large else always
 
     def _filter(self, frame: DataFrame) -> DataFrame:
         return frame.filter(self._predicate(frame.columns))

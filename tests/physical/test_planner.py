@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,8 +12,10 @@ import flowgrid as fg
 from flowgrid import col
 from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
+from flowgrid.optimizer.optimizer import optimize
 from flowgrid.physical.planner import partitioned, shared_subplans
-from tests.physical.conftest import Agree
+from tests import reference
+from tests.physical.conftest import Agree, rows_of
 from tests.stage_runner import StageRunner
 
 
@@ -141,3 +144,14 @@ def test_a_sample_is_the_same_rows_for_the_same_seed(
     assert ids(3) == ids(3)
     assert ids(3) != ids(4)
     assert 5_000 < len(ids(3)) < 7_000
+
+
+def test_a_union_over_a_join_with_a_relation_of_which_no_column_is_used(
+    tmp_path: Path, sales: DataFrame, shops: DataFrame
+) -> None:
+    crossed = sales.select("id", "kind").join(shops.select("town").limit(1), how="cross")
+    other = sales.select("id", "kind", "'nowhere' AS town")
+    plan = fg.concat([crossed, other]).group_by("kind").agg(fg.count().alias("n")).node
+    runner = StageRunner(tmp_path, 3, {"planner.force_exchanges": True})
+    found = runner.run(optimize(plan))
+    assert Counter(rows_of(found)) == Counter(rows_of(reference.run(plan))), runner.stages

@@ -11,8 +11,8 @@ from functools import cached_property
 from sqlglot import exp
 
 from flowgrid.errors import PlanError
-from flowgrid.expr.tree import Expr, to_sql
-from flowgrid.logical.nodes.node import Node, unique_names
+from flowgrid.expr.tree import Expr, quote, to_sql
+from flowgrid.logical.nodes.node import NO_COLUMNS, Node, unique_names
 from flowgrid.protocol.fragment import Field
 
 
@@ -76,7 +76,13 @@ class Union(Node):
         return self.relations[0].columns
 
     def query(self, names: Sequence[str]) -> str:
-        return " UNION ALL ".join(f"SELECT * FROM {name}" for name in names)
+        # By name: a join with a relation without columns has one that nobody knows (`NO_COLUMNS`).
+        selected = (
+            ", ".join(map(quote, relation.columns)) or NO_COLUMNS for relation in self.relations
+        )
+        return " UNION ALL ".join(
+            f"SELECT {columns} FROM {name}" for columns, name in zip(selected, names, strict=True)
+        )
 
 
 @dataclass(frozen=True, eq=False)
