@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from benchmarks import datasets, harness, startup
-from benchmarks.tpch import run as tpch
+from benchmarks import datasets, harness, startup, suite
+from benchmarks.tpcds import texts as tpcds
+from benchmarks.tpch import texts as tpch
 
 _json = click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="Append the figures to this file."
@@ -26,33 +29,64 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
+def _suite(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that runs a suite of SQL queries."""
+    for option in (
+        _json,
+        click.option("--repeat", default=3, show_default=True, type=click.IntRange(min=1)),
+        click.option("--queries", default="", help="Such as 1,3,18; all of them if not given."),
+        click.option(
+            "--against", default="duckdb", show_default=True, help="Peers, or an empty text."
+        ),
+        click.option("--master", "masters", multiple=True, default=("local",), show_default=True),
+        click.option("--scale", default=1.0, show_default=True, help="1 is about 1 GB of text."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command("tpch")
-@click.option("--scale", default=1.0, show_default=True, help="1 is about 1 GB of text.")
-@click.option("--master", "masters", multiple=True, default=("local",), show_default=True)
-@click.option("--against", default="duckdb", show_default=True, help="Peers, or an empty text.")
-@click.option("--queries", default="", help="Such as 1,3,18; all of them if not given.")
-@click.option("--repeat", default=3, show_default=True, type=click.IntRange(min=1))
-@_json
-def tpch_command(
+@_suite
+def tpch_command(scale: float, queries: str, **options: Any) -> None:
+    """The 22 TPC-H queries as SQL over Parquet files. Exits with 1 if an answer is wrong."""
+    texts = {number: tpch.query_text(number) for number in _numbers(queries, tpch.ALL)}
+    _run_suite("TPC-H", datasets.tpch(scale), texts, scale, **options)
+
+
+@main.command("tpcds")
+@_suite
+def tpcds_command(scale: float, queries: str, **options: Any) -> None:
+    """The 99 TPC-DS queries as SQL over Parquet files. Exits with 1 if an answer is wrong."""
+    data = datasets.tpcds(scale)
+    texts = {number: tpcds.query_text(number, data) for number in _numbers(queries, tpcds.ALL)}
+    _run_suite("TPC-DS", data, texts, scale, **options)
+
+
+def _numbers(queries: str, everything: Sequence[int]) -> Sequence[int]:
+    return [int(number) for number in queries.split(",") if number] or everything
+
+
+def _run_suite(
+    title: str,
+    data: Path,
+    texts: Mapping[int, str],
     scale: float,
     masters: tuple[str, ...],
     against: str,
-    queries: str,
     repeat: int,
     json_file: Path | None,
 ) -> None:
-    """The 22 TPC-H queries as SQL over Parquet files. Exits with 1 if an answer is wrong."""
-    console = _console()
-    numbers = [int(number) for number in queries.split(",") if number] or list(tpch.ALL)
+    console = Console()
     peers = [peer for peer in against.split(",") if peer]
     if unknown := set(peers) - {"duckdb"}:
         raise click.UsageError(f"no such peer: {', '.join(sorted(unknown))}; there is duckdb")
-    field = tpch.contestants(masters, peers)
-    results, memory = tpch.run(datasets.tpch(scale), field, numbers, repeat, console)
-    tpch.report(field, results, memory, console)
+    field = suite.contestants(masters, peers)
+    results, memory = suite.run(data, field, texts, repeat, console)
+    suite.report(title, field, results, memory, console)
     if json_file is not None:
         settings = {"scale": scale, "repeat": repeat, "memory_bytes_max": memory}
-        harness.write_json(json_file, "tpch", settings, [result.line() for result in results])
+        name = title.replace("-", "").lower()
+        harness.write_json(json_file, name, settings, [result.line() for result in results])
     if any(result.verdict for result in results):
         raise SystemExit(1)
 

@@ -38,7 +38,8 @@ def require_equal(ours: pa.Table, theirs: pa.Table, sort_columns: Sequence[str] 
     exact_first = sorted(range(ours.num_columns), key=lambda i: kinds[0][i] == "float")
     _require_same_rows(_sorted_rows(ours, exact_first), _sorted_rows(theirs, exact_first))
     if sort_columns:
-        columns = list(sort_columns)
+        wanted = [name.casefold() for name in sort_columns]
+        columns = [name for one in wanted for name in ours.column_names if name.casefold() == one]
         _require_same_rows(_rows(ours.select(columns)), _rows(theirs.select(columns)))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.datasets import TPCH_TABLES
+from benchmarks.datasets import tables_in
 from benchmarks.harness import core_count
 from benchmarks.memory import PeakMemory
 
@@ -75,7 +75,7 @@ class Seat:
 
 @contextlib.contextmanager
 def seated(contestant: Contestant, data: Path) -> Iterator[Seat]:
-    """Start a contestant over the TPC-H tables in `data`; it ends with the block."""
+    """Start a contestant over the tables in `data`; it ends with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(contestant, data, theirs))
@@ -112,8 +112,8 @@ def _flowgrid(contestant: Contestant, data: Path) -> Iterator[Query]:
     import flowgrid as fg
 
     with fg.connect(contestant.master) as session:
-        for table in TPCH_TABLES:
-            session.register(table, session.read_parquet(str(data / f"{table}.parquet")))
+        for table, path in tables_in(data).items():
+            session.register(table, session.read_parquet(str(path)))
         yield lambda sql: session.sql(sql).collect()
 
 
@@ -123,7 +123,6 @@ def _duckdb(contestant: Contestant, data: Path) -> Iterator[Query]:
 
     with duckdb.connect(config={"threads": contestant.threads}) as connection:
         connection.sql("SET enable_progress_bar = false")
-        for table in TPCH_TABLES:
-            path = data / f"{table}.parquet"
+        for table, path in tables_in(data).items():
             connection.sql(f"CREATE VIEW {table} AS FROM read_parquet('{path}')")
         yield lambda sql: connection.sql(sql).to_arrow_table()

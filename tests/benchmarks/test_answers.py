@@ -61,3 +61,11 @@ def test_the_outermost_order_is_read_from_the_query() -> None:
     assert sort_columns("SELECT a, b AS c FROM t ORDER BY c DESC, 1") == ["c", "a"]
     assert sort_columns("SELECT a FROM (SELECT a FROM t ORDER BY a) AS u") == []
     assert sort_columns("SELECT a FROM t ORDER BY a, a + b, b") == ["a"]
+
+
+def test_a_sort_column_is_found_in_whatever_case_it_was_written() -> None:
+    text = "SELECT 1 AS SEGMENT ORDER BY segment"
+    table = pa.table({"SEGMENT": [1, 2]})
+    require_equal(table, table, sort_columns(text))
+    with pytest.raises(AnswersDiffer):
+        require_equal(table, table.take([1, 0]), sort_columns(text))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import harness
 from benchmarks.contestants import threads_of
-from benchmarks.tpch.run import contestants
+from benchmarks.suite import contestants
 
 
 def test_contestants_take_turns_and_each_goes_first() -> None:

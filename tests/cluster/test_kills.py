@@ -13,7 +13,7 @@ import pytest
 import flowgrid as fg
 from benchmarks.answers import require_equal, sort_columns
 from benchmarks.datasets import TPCH_TABLES
-from benchmarks.tpch.run import query_text
+from benchmarks.tpch.texts import query_text
 from tests.cluster.assassin import (
     Assassin,
     a_slot_of,

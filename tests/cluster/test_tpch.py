@@ -12,7 +12,7 @@ import pytest
 import flowgrid as fg
 from benchmarks.answers import require_equal, sort_columns
 from benchmarks.datasets import TPCH_TABLES
-from benchmarks.tpch.run import ALL, query_text
+from benchmarks.tpch.texts import ALL, query_text
 from examples.tpch import QUERIES, open_tables
 from tests.cluster.census import Premises
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.datasets import TPCH_TABLES
-from benchmarks.tpch.run import ALL, query_text
+from benchmarks.tpch.texts import ALL, query_text
 from flowgrid.api.session import Session
 from flowgrid.config import Config
 from flowgrid.logical.nodes import Node

@@ -1,9 +1,9 @@
-"""The 22 TPC-H queries, FlowGrid against its peers, answers compared."""
+"""The queries of a suite, FlowGrid against its peers, answers compared."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,9 +14,6 @@ from rich.table import Table
 from benchmarks.answers import AnswersDiffer, require_equal, sort_columns
 from benchmarks.contestants import Contestant, Outcome, Seat, seated, threads_of
 from benchmarks.harness import interleaved, median
-
-QUERIES = Path(__file__).parent / "queries"
-ALL = tuple(range(1, 23))
 
 
 @dataclass
@@ -34,10 +31,6 @@ class Result:
         return {k: v for k, v in asdict(self).items() if k != "answer"}
 
 
-def query_text(number: int) -> str:
-    return (QUERIES / f"q{number:02d}.sql").read_text(encoding="utf-8")
-
-
 def contestants(masters: Sequence[str], against: Sequence[str]) -> list[Contestant]:
     """FlowGrid on each master, and each peer once for every width that a master has."""
     ours = [Contestant("flowgrid", threads_of(master), master) for master in masters]
@@ -46,20 +39,26 @@ def contestants(masters: Sequence[str], against: Sequence[str]) -> list[Contesta
 
 
 def run(
-    data: Path, field_: Sequence[Contestant], queries: Sequence[int], repeat: int, console: Console
+    data: Path,
+    field_: Sequence[Contestant],
+    texts: Mapping[int, str],
+    repeat: int,
+    console: Console,
 ) -> tuple[list[Result], dict[str, int]]:
-    """All results, and the peak memory in bytes of each contestant's processes."""
+    """All results, and the peak memory in bytes of each contestant's processes.
+
+    `data` is a directory with a Parquet file per table, `texts` are the queries by number.
+    """
     results: list[Result] = []
     with contextlib.ExitStack() as stack:
         seats = [stack.enter_context(seated(contestant, data)) for contestant in field_]
-        for number in queries:
+        for number, text in texts.items():
             console.print(f"[dim]query {number}[/dim]", highlight=False)
-            results += _run_query(number, seats, repeat)
+            results += _run_query(number, text, seats, repeat)
         return results, {str(seat.contestant): seat.memory_bytes_max for seat in seats}
 
 
-def _run_query(number: int, seats: Sequence[Seat], repeat: int) -> list[Result]:
-    text = query_text(number)
+def _run_query(number: int, text: str, seats: Sequence[Seat], repeat: int) -> list[Result]:
     last: dict[str, Outcome] = {}
 
     def ask(seat: Seat) -> float:
@@ -90,6 +89,7 @@ def _judge(text: str, results: Sequence[Result]) -> None:
 
 
 def report(
+    title: str,
     field_: Sequence[Contestant],
     results: Sequence[Result],
     memory: dict[str, int],
@@ -99,7 +99,7 @@ def report(
     peers = {c.threads: str(c) for c in reversed(field_) if not c.master}
     by_cell = {(result.query, result.contestant): result for result in results}
     queries = list(dict.fromkeys(result.query for result in results))
-    table = Table(title="TPC-H, seconds (median)", title_justify="left")
+    table = Table(title=f"{title}, seconds (median)", title_justify="left")
     table.add_column("query", justify="right")
     for contestant in field_:
         table.add_column(str(contestant), justify="right")
