@@ -20,8 +20,8 @@ from tests.physical.conftest import rows_of
 from tests.physical.random_programs import Programs
 from tests.stage_runner import StageRunner
 
-EXAMPLES = int(os.environ.get("FLOWGRID_RANDOM_PLANS", "100"))
-"""The gate runs the same 30 programs always; with a number in the environment so many new ones are
+EXAMPLES = int(os.environ.get("FLOWGRID_RANDOM_PLANS", "120"))
+"""The gate runs the same programs always; with a number in the environment so many new ones are
 drawn, and a failing one is made small."""
 
 Conf: TypeAlias = dict[str, object]
@@ -47,7 +47,7 @@ EXPLORING = "FLOWGRID_RANDOM_PLANS" in os.environ
 )
 @given(
     st.integers(0, 2**32),
-    st.integers(1, 7),
+    st.integers(3, 8),
     st.integers(2, 4),
     st.sampled_from(SHAPES),
     st.booleans(),
