@@ -162,7 +162,7 @@ class SchedulerCore:
         executor = self.state.executors.alive.get(heartbeat.executor)
         if executor is not None:
             executor.beat(heartbeat, self.state.clock.awake_s)
-        elif heartbeat.executor in self.state.executors.departed:
+        else:
             self._fence_stranger(heartbeat.executor)
 
     def _fence_stranger(self, executor: ExecutorId) -> None:

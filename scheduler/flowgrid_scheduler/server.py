@@ -39,7 +39,7 @@ FRAMES_PER_TURN_MAX = 500
 """Frames taken from one socket before the others and the clock have their turn."""
 
 SIGN_OF_LIFE = b""
-"""Answers every heartbeat, so that an executor knows that it is still one of us."""
+"""Answers every heartbeat of an executor that is one of us, so that it knows that it still is."""
 
 
 class SchedulerServer:
@@ -120,7 +120,11 @@ class SchedulerServer:
             if role not in (None, Role.EXECUTOR):
                 self.frames_refused += 1
                 continue
+            # Who was lost and is back says nothing else: its fence needs a way to it.
+            self._links.heard(heartbeat.executor, identity)
             self._handle(heartbeat, payload)
+            if heartbeat.executor not in self._core.state.executors.alive:
+                continue
             with contextlib.suppress(zmq.ZMQError):  # it is gone, or does not read
                 self._heartbeat.send_multipart((identity, SIGN_OF_LIFE), zmq.DONTWAIT)
 

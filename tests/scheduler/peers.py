@@ -151,6 +151,11 @@ class Executor(_Peer):
         where = self.awaits(ExecutorRegistered).heartbeat_address
         self.heart = connect_dealer(self.context, where, str(self.id).encode(), None)
 
+    def reads_on(self) -> None:
+        """Take what has come, and do nothing about it."""
+        while self.socket.poll(0):
+            self.decode(self.socket.recv())
+
     def beats(self) -> None:
         """One heartbeat, honest about what was sent."""
         assert self.heart is not None
@@ -193,5 +198,4 @@ def forever(executor: Executor) -> None:
     while True:
         executor.beats()
         executor.socket.poll(200)
-        while executor.socket.poll(0):
-            executor.decode(executor.socket.recv())
+        executor.reads_on()

@@ -108,6 +108,23 @@ def test_a_heartbeat_is_answered_by_a_sign_of_life(tmp_path: Path) -> None:
         executor.close()
 
 
+def test_a_lost_executor_that_is_back_and_only_beats_is_fenced_again(tmp_path: Path) -> None:
+    with scheduler(tmp_path) as running:
+        watcher, executor = Driver(running), Executor(running, "a")
+        watcher.connects()
+        executor.registers()
+        executor.socket.disconnect(running.control)
+        assert watcher.awaits(ClusterChanged).executors == 1
+        # The connection ends when all that came over it is read.
+        lost = watcher.awaits(ClusterChanged, meanwhile=executor.reads_on)
+        assert lost.executors == 0
+        executor.socket.connect(running.control)
+        executor.received = 0  # nobody knows it, so words to it are counted anew
+        executor.awaits(Fence, meanwhile=executor.beats)
+        watcher.close()
+        executor.close()
+
+
 def test_an_observer_needs_no_session(tmp_path: Path) -> None:
     with scheduler(tmp_path) as running:
         observer = Driver(running, session="")
