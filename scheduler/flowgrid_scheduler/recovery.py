@@ -74,11 +74,13 @@ def fetch_failed(
     one that readers are told to read. Otherwise the consumer only had old news."""
     stage.put_back(attempt.partition)
     place = stage.where(attempt)
-    if not any(_is_producer(failure.fetch, edge.stage, job) for edge in stage.spec.inputs):
+    inputs = [job.stages[edge.stage] for edge in stage.spec.inputs]
+    upstream = next((one for one in inputs if _wrote(one, failure.fetch)), None)
+    if upstream is None:
         state.fail_job(
             job, Failure(FailureKind.INTERNAL, f"unknown block: {failure.message}"), place
         )
-    elif _lose_block(state, job, failure, place):
+    elif _lose_block(state, job, upstream, failure, place):
         count = stage.fetch_failures.get(attempt.partition, 0) + 1
         stage.fetch_failures[attempt.partition] = count
         if count >= FETCH_FAILURES_MAX:
@@ -93,13 +95,13 @@ def result_fetch_failed(state: ClusterState, job: Job, word: ReportFetchFailed) 
     if job.state is not JobState.SUCCEEDED or result is None:
         return  # it is being made
     place = f"result of {job.id}"
-    if not _is_producer(word.failure.fetch, result.id.number, job):
+    if not _wrote(result, word.failure.fetch):
         return
     job.result_fetch_failures += 1
     if job.result_fetch_failures >= FETCH_FAILURES_MAX:
         state.fail_job(job, word.failure, place)
         return
-    _lose_block(state, job, word.failure, place)
+    _lose_block(state, job, result, word.failure, place)
     if job.id.number not in state.jobs:
         return
     if TaskState.LOST in result.states:
@@ -109,31 +111,31 @@ def result_fetch_failed(state: ClusterState, job: Job, word: ReportFetchFailed) 
         state.out.to_driver(job.session, job.succeeded(state.executors.address_of))
 
 
-def _is_producer(fetch: FetchFailure | None, stage: int, job: Job) -> bool:
-    """Whether a fetch failure names a task of this stage of this job."""
+def _wrote(stage: Stage, fetch: FetchFailure | None) -> bool:
+    """Whether a fetch failure names a block of this stage, under the name in the files' names."""
     if fetch is None:
         return False
-    producer = fetch.producer
-    return (producer.job, producer.stage) == (job.id.number, stage) and (
-        0 <= producer.partition < len(job.stages[stage].states)
-    )
+    given, producer = stage.spec.given, fetch.producer
+    name = (given.written_as if given is not None else None) or stage.id
+    return producer.stage_id == name and 0 <= producer.partition < len(stage.states)
 
 
-def _lose_block(state: ClusterState, job: Job, failure: Failure, place: str) -> bool:
+def _lose_block(state: ClusterState, job: Job, stage: Stage, failure: Failure, place: str) -> bool:
     """Unregister the block that could not be read; False if it is not what readers are told to read
-    any more. A block that the driver gave cannot be made again."""
-    assert failure.fetch is not None  # checked by `_is_producer`
+    any more. A block that the driver gave cannot be made again, only asked for again."""
+    assert failure.fetch is not None  # checked by `_wrote`
     producer, cause = failure.fetch.producer, failure.fetch.cause
-    stage = job.stages[producer.stage]
+    out_of_reach = cause in (FetchCause.UNREACHABLE, FetchCause.TIMEOUT)
     if stage.spec.given is not None:
-        message = f"a block that the driver itself holds is lost ({failure.message})"
-        state.fail_job(job, Failure(FailureKind.FETCH_FAILED, message), place)
-        return False
+        if not out_of_reach:
+            message = f"a block that the driver itself holds is lost ({failure.message})"
+            state.fail_job(job, Failure(FailureKind.FETCH_FAILED, message), place)
+        return out_of_reach
     if stage.blocks.attempts[producer.partition] != producer.number:
         return False
     holder = stage.blocks.holders[producer.partition]
     stage.lose([producer.partition])
-    if cause in (FetchCause.UNREACHABLE, FetchCause.TIMEOUT):
+    if out_of_reach:
         # Its heartbeats are fresh, or it would be lost: only this link may be broken.
         stage.queue.avoid(producer.partition, holder)
     return True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import pytest
 from flowgrid_scheduler.events import ExecutorUnreachable
 
 from flowgrid.config import Config
-from flowgrid.ids import AttemptId
+from flowgrid.ids import AttemptId, StageId
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.job_graph import OutputKind, StageInput, StageOutputs, StageSpec
 from flowgrid.protocol.messages import (
@@ -275,6 +276,34 @@ def test_a_lost_given_block_fails_the_job(story: Story) -> None:
     failed = story.failure()
     assert failed.failure.kind is FailureKind.FETCH_FAILED
     assert "driver" in failed.failure.message
+
+
+@pytest.mark.parametrize("cause", FetchCause)
+def test_a_given_block_is_known_under_the_name_that_its_driver_gave_it(
+    story: Story, cause: FetchCause
+) -> None:
+    table = given(2)
+    assert table.given is not None
+    outputs = msgspec.structs.replace(table.given, written_as=StageId(0, 7))
+    table = msgspec.structs.replace(table, given=outputs)
+    story.joins("a").submits(table, reduces(1, table))
+    for _ in range(4):
+        if not (readers := story.launched(1)):
+            break
+        story.fails(readers[0], fetch_failure(AttemptId(0, 7, 1, 0), "z", cause))
+
+    assert story.failure().failure.kind is FailureKind.FETCH_FAILED
+
+
+def test_a_driver_that_cannot_be_reached_for_a_moment_loses_no_job(story: Story) -> None:
+    table = given(1)
+    story.joins("a").submits(table, reduces(1, table))
+    (reader,) = story.launched(1)
+
+    story.fails(reader, fetch_failure(AttemptId(1, 0, 0, 0), "z", FetchCause.TIMEOUT))
+
+    story.finishes_stage(1)
+    assert story.told_driver(JobSucceeded)
 
 
 def test_a_lost_result_block_is_made_again_and_announced_again(story: Story) -> None:
