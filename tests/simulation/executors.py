@@ -1,0 +1,251 @@
+"""An executor's process: a real `ExecutorCore` and `SchedulerLink`, with simulated slots and disk.
+
+It does for the core what `flowgrid_executor.server` does, on virtual time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from flowgrid_executor.core import ExecutorCore, ExecutorSetup
+from flowgrid_executor.events import (
+    Action,
+    ClearSpill,
+    DropAllBlocks,
+    DropBlocks,
+    DropJobBlocks,
+    Event,
+    Exit,
+    KeepBlocks,
+    Rejoin,
+    RunInSlot,
+    Send,
+    SendHeartbeats,
+    SlotAnswered,
+    SlotHungUp,
+    StartTemplate,
+    StopRequested,
+    TemplateDied,
+    Tick,
+)
+from flowgrid_executor.scheduler_link import SchedulerLink
+from flowgrid_executor.server import LEASE_SHARE
+from flowgrid_executor.slot_protocol import (
+    AttemptDone,
+    ForkSlot,
+    FromSlot,
+    KillSlot,
+    SlotDied,
+    SlotForked,
+)
+
+from flowgrid.ids import ExecutorId
+from flowgrid.protocol.job_graph import ExecutorAddress
+from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from tests.scheduler.story import VERSIONS
+from tests.simulation.disks import Disk
+from tests.simulation.slot_run import SlotRun
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+FORK_S = 0.02
+DEATH_S = 0.01
+ANSWER_S = 0.001
+
+
+class SimExecutor:
+    """One process from its start to its end; incarnations come and go within it."""
+
+    def __init__(self, world: World, name: str, host: str, slot_count: int) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.paused = False
+        self.disk = Disk(host)
+        self.directory = f"/blocks/{name}"
+        world.disks.by_directory[self.directory] = self.disk
+        self._setup = ExecutorSetup(
+            slot_count=slot_count,
+            threads_per_slot=1,
+            memory_bytes=1 << 30,
+            directory=self.directory,
+            host=host,
+            settings={},
+            keys_directory="",
+            lease_s=world.config.executor_heartbeat_timeout_s * LEASE_SHARE,
+        )
+        self.core = ExecutorCore(self._setup, world.timeline.now)
+        self._context = world.network.context(self._wake)
+        self._runs: dict[int, SlotRun] = {}
+        self._dying: set[int] = set()
+        self._template = 0
+        self._slot_events: list[Event] = []
+        self._outbox: list[FromExecutor] = []
+        self._beat_at = world.timeline.now
+        self._join()
+        self._perform_all(self.core.start())
+        self._beat()
+
+    # -- what happens to the process -----------------------------------------------------------
+
+    def kill(self) -> None:
+        """At once, with all slots; the directory stays where it is."""
+        self.alive = self.disk.served = False
+        self._end_slots()
+        self.link.close()
+
+    def vanish(self) -> None:
+        """The host is gone: nobody closes a connection, and nothing can be read any more."""
+        self.kill_silently()
+        self.disk.mounted = False
+        self.disk.files.clear()
+
+    def kill_silently(self) -> None:
+        self.alive = self.disk.served = False
+        self._end_slots()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._slot_events.append(StopRequested("SIGTERM"))
+        self._wake()
+
+    def pause(self) -> None:
+        self.paused = self.disk.paused = True
+
+    def resume(self) -> None:
+        self.paused = self.disk.paused = False
+        self._wake()
+        self._beat()
+
+    def template_dies(self) -> None:
+        self._end_slots()
+        self._happens(TemplateDied(-9))
+
+    @property
+    def id(self) -> ExecutorId:
+        return self._executor
+
+    def leftovers(self) -> list[str]:
+        """What still waits or runs here."""
+        return [f"slot {slot} of {self.name} is busy" for slot in self._runs]
+
+    # -- slots ---------------------------------------------------------------------------------
+
+    def slot_answers(self, slot: int, answer: FromSlot) -> None:
+        self._runs.pop(slot, None)
+        if isinstance(answer, AttemptDone):
+            self.world.finished.add(answer.attempt)
+        self._later(ANSWER_S, SlotAnswered(slot, answer))
+
+    def slot_crashes(self, slot: int) -> None:
+        self._runs.pop(slot).stop()
+        self._dying.add(slot)
+        self._later(ANSWER_S, SlotHungUp(slot))
+        self._later(DEATH_S, SlotDied(slot, -11))
+
+    def _kill_slot(self, slot: int) -> None:
+        if slot in self._dying:
+            return
+        self._dying.add(slot)
+        run = self._runs.pop(slot, None)
+        if run is not None:
+            run.stop()
+        self._later(DEATH_S, SlotDied(slot, -9, killed=True))
+
+    def _end_slots(self) -> None:
+        for run in self._runs.values():
+            run.stop()
+        self._runs.clear()
+        self._dying.clear()
+        self._template += 1
+
+    def _later(self, seconds: float, event: Event) -> None:
+        """A word of a slot or of the template, unless that template is gone by then."""
+        template = self._template
+        self.world.timeline.after(
+            seconds, lambda: self._happens(event) if template == self._template else None
+        )
+
+    def _happens(self, event: Event) -> None:
+        self._slot_events.append(event)
+        self._wake()
+
+    # -- the loop of the supervisor ------------------------------------------------------------
+
+    def _beat(self) -> None:
+        if self.alive and not self.paused and self.world.timeline.now >= self._beat_at:
+            interval_s = self.world.config.executor_heartbeat_interval_s
+            self._beat_at = self.world.timeline.now + interval_s
+            self.world.timeline.at(self._beat_at, self._beat)
+            self.link.beat(0)
+            self._slot_events.append(Tick())
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.alive and not self.paused:
+            happened: list[Event] = [*self.link.events(), *self._slot_events]
+            self._slot_events.clear()
+            self._settle(happened)
+
+    def _settle(self, happened: list[Event]) -> None:
+        while happened:
+            for event in happened:
+                self.world.note(self.name, event)
+                self._perform_all(self.core.handle(event, self.world.timeline.now))
+                if not self.alive:
+                    break
+            happened = []
+            if self._outbox:
+                words, self._outbox = self._outbox, []
+                happened += self.link.send(words)
+        if not self.alive:
+            self.kill()
+
+    def _perform_all(self, actions: list[Action]) -> None:
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Send():
+                self._outbox.append(action.message)
+            case RunInSlot():
+                self.world.check_run(self, action.request.attempt)
+                self._runs[action.slot] = SlotRun(self, action.slot, action.request)
+            case ForkSlot():
+                self._dying.discard(action.slot)
+                self._later(FORK_S, SlotForked(action.slot, 100 + action.slot))
+            case KillSlot():
+                self._kill_slot(action.slot)
+            case DropBlocks():
+                self.disk.drop(action.attempt)
+            case DropJobBlocks():
+                self.disk.drop_job(action.job)
+            case DropAllBlocks():
+                self.disk.files.clear()
+            case Rejoin():
+                self.link.close()
+                self._join()
+            case SendHeartbeats():
+                self.link.send_heartbeats_to(action.address)
+            case Exit():
+                self.alive = False
+            case StartTemplate() | KeepBlocks() | ClearSpill():
+                pass  # nothing that could fail here
+            case _:
+                assert_never(action)
+
+    def _join(self) -> None:
+        self._executor = ExecutorId(self.name, self.world.dice.getrandbits(64))
+        self.link = SchedulerLink(
+            self._context, self.world.scheduler.control_address, self._executor, None
+        )
+        address = ExecutorAddress(self._executor, self._setup.host, self.directory, self.name)
+        register = RegisterExecutor(address, self._setup.slot_count, 1 << 30, VERSIONS)
+        self._outbox = [register]
+        self._settle_outbox()
+
+    def _settle_outbox(self) -> None:
+        words, self._outbox = self._outbox, []
+        self._slot_events += self.link.send(words)

@@ -1,0 +1,183 @@
+"""The scheduler's process: a real `SchedulerCore` and `Links` on virtual time, checked at every event.
+
+It does for the core what `flowgrid_scheduler.server` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import zmq
+from flowgrid_scheduler.actions import Action, SendToExecutor
+from flowgrid_scheduler.cluster import ClusterIdentity
+from flowgrid_scheduler.core import SchedulerCore
+from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
+from flowgrid_scheduler.invariants import check
+from flowgrid_scheduler.links import Links, Peer
+from flowgrid_scheduler.server import SIGN_OF_LIFE
+
+from flowgrid.ids import AttemptId, ExecutorId
+from flowgrid.protocol.codec import driver_envelopes, executor_envelopes, heartbeats
+from flowgrid.protocol.messages import (
+    DriverEnvelope,
+    ExecutorEnvelope,
+    Fence,
+    JobSucceeded,
+    LaunchAttempts,
+)
+from tests.scheduler.story import VERSIONS
+from tests.simulation.network import Router
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PROBE_S = 0.5
+TURN_S = 0.000_1
+ATTEMPTS_PER_TASK_MAX = 100
+
+
+class SimScheduler:
+    """One start of a scheduler."""
+
+    control_address = "control"
+    heartbeat_address = "heartbeat"
+
+    def __init__(self, world: World, epoch: int) -> None:
+        self._world = world
+        identity = ClusterIdentity(epoch, VERSIONS, self.heartbeat_address)
+        self.identity = identity
+        self.core = SchedulerCore(world.config, identity)
+        self._control = world.network.bind(self.control_address, self._wake)
+        self._heartbeat = world.network.bind(self.heartbeat_address, self._wake)
+        self._links = Links(cast("zmq.Socket[bytes]", self._control), epoch)
+        self._actions: list[Action] = []
+        self.recorded: list[tuple[float, Event]] = []
+        self.launched_on: dict[AttemptId, ExecutorId] = {}
+        self.paused = False
+        self._turn_planned = False
+        self._tick_planned = False
+        self._probe_at = 0.0
+        self._plan_probe()
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self._wake()
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._turn_planned:
+            self._turn_planned = True
+            self._world.timeline.after(TURN_S, self._turn)
+
+    def _plan_probe(self) -> None:
+        self._world.timeline.after(PROBE_S, self._plan_probe)
+        self._wake()
+
+    def _plan_tick(self) -> None:
+        deadline = self.core.next_deadline()
+        if deadline is not None and not self._tick_planned:
+            self._tick_planned = True
+            self._world.timeline.at(deadline, self._tick_is_due)
+
+    def _tick_is_due(self) -> None:
+        self._tick_planned = False
+        self._wake()
+
+    def _turn(self) -> None:
+        self._turn_planned = False
+        if self.paused:
+            return
+        now = self._world.timeline.now
+        self._take_heartbeats(self._heartbeat)
+        self._take_control(self._control)
+        deadline = self.core.next_deadline()
+        if deadline is not None and now >= deadline:
+            self._handle(Tick())
+        if now >= self._probe_at:
+            self._probe_at = now + PROBE_S
+            for peer in self._links.probe():
+                self._handle(_unreachable(peer))
+        actions, self._actions = self._actions, []
+        self._links.send(actions)
+        self._plan_tick()
+
+    def _take_heartbeats(self, router: Router) -> None:
+        while router.inbox:
+            identity, payload = router.inbox.popleft()
+            heartbeat = heartbeats.decode(payload)
+            self._links.heard(heartbeat.executor, identity)
+            self._handle(heartbeat)
+            if heartbeat.executor not in self.core.state.executors.alive:
+                continue
+            try:
+                router.send_multipart((identity, SIGN_OF_LIFE))
+            except zmq.ZMQError:
+                continue  # it is gone
+
+    def _take_control(self, router: Router) -> None:
+        while router.inbox:
+            identity, payload = router.inbox.popleft()
+            envelope: DriverEnvelope | ExecutorEnvelope
+            peer: Peer
+            if payload[1:2] == b"\x92":
+                envelope = executor_envelopes.decode(payload)
+                peer = envelope.executor
+            else:
+                envelope = driver_envelopes.decode(payload)
+                peer = envelope.session
+            if self._links.heard(peer, identity):
+                self._handle(envelope)
+
+    # -- the core, watched ---------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        now = self._world.timeline.now
+        self._world.note("scheduler", event)
+        self.recorded.append((now, event))
+        alive = set(self.core.state.executors.alive)
+        actions = self.core.handle(event, now)
+        check(self.core)
+        self._check_actions(actions, alive)
+        self._actions += actions
+
+    def _check_actions(self, actions: list[Action], alive: set[ExecutorId]) -> None:
+        """Nobody who is lost is asked for anything, and nothing is launched twice."""
+        alive = alive | set(self.core.state.executors.alive)
+        fenced: set[ExecutorId] = set()
+        for action in actions:
+            message = action.message
+            if isinstance(action, SendToExecutor):
+                if isinstance(message, Fence):
+                    fenced.add(action.executor)
+                    continue
+                assert action.executor in alive, f"{action.executor} is lost, and gets {message}"
+                assert action.executor not in fenced, f"{action.executor} is fenced: {message}"
+            if isinstance(message, LaunchAttempts) and isinstance(action, SendToExecutor):
+                for attempt in message.attempts:
+                    assert attempt not in self.launched_on, f"{attempt} is launched twice"
+                    assert attempt.number < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
+                    self.launched_on[attempt] = action.executor
+            elif isinstance(message, JobSucceeded):
+                self._check_winners(message)
+
+    def _check_winners(self, word: JobSucceeded) -> None:
+        """Every winner is an attempt that was launched where its blocks are said to be."""
+        state = self.core.state
+        for stage in state.jobs[word.job.number].stages:
+            if stage.spec.given is not None:
+                continue
+            for partition, number in enumerate(stage.blocks.attempts):
+                if number < 0:
+                    continue
+                winner = AttemptId(word.job.number, stage.id.number, partition, number)
+                holder = state.executors.address_of(stage.blocks.holders[partition]).executor
+                assert self.launched_on.get(winner) == holder, f"{winner} won on {holder}"
+                assert winner in self._world.finished, f"{winner} won and never finished"
+
+
+def _unreachable(peer: Peer) -> Event:
+    return ExecutorUnreachable(peer) if isinstance(peer, ExecutorId) else SessionUnreachable(peer)

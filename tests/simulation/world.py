@@ -1,0 +1,157 @@
+"""The whole cluster in one thread, from one seed."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from flowgrid.config import Config
+from flowgrid.ids import AttemptId
+from flowgrid.protocol.job_graph import ExecutorAddress
+from tests.simulation.disks import Disks, StagedFile
+from tests.simulation.drivers import SimDriver
+from tests.simulation.executors import SimExecutor
+from tests.simulation.faults import Fault, Faults
+from tests.simulation.network import Network
+from tests.simulation.programs import Program, ProgramMaker
+from tests.simulation.schedulers import SimScheduler
+from tests.simulation.timeline import Timeline
+from tests.simulation.weather import Weather
+
+CONFIG = Config.parse(
+    {
+        "executor.heartbeat_interval_s": 0.5,
+        "executor.heartbeat_timeout_s": 3,
+        "scheduler.no_executors_grace_s": 5,
+        "scheduler.driver_lease_s": 4,
+    }
+)
+STORM_S = 6.0
+"""How long faults go on."""
+
+ENDS_S = 120.0
+"""When the faults have stopped, every job has ended after so long."""
+
+FORGETS_S = 15.0
+"""When all drivers are gone, nothing of them is left after so long."""
+
+TRACE = 400
+
+
+class World:
+    """Everything there is: processes, connections, disks, and the dice that decide."""
+
+    def __init__(self, seed: int, faults: Faults | None = None) -> None:
+        self.seed = seed
+        self.dice = random.Random(seed)
+        self.faults = faults if faults is not None else Faults.drawn(self.dice)
+        self.config = CONFIG
+        self.timeline = Timeline()
+        self.network = Network(
+            self.timeline,
+            lambda: self.dice.random() * self.faults.delay_s,
+            lambda: self.strikes(Fault.DUPLICATE),
+        )
+        self.disks = Disks()
+        self.hosts = [f"host-{number}" for number in range(self.dice.randint(1, 3))]
+        self.programs: list[Program] = []
+        self.staging: list[dict[tuple[AttemptId, str], StagedFile]] = []
+        self.finished: set[AttemptId] = set()
+        """Attempts that did all their work."""
+        self.executors: list[SimExecutor] = []
+        self.drivers: list[SimDriver] = []
+        self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE)
+        self._calm = False
+        self._maker = ProgramMaker(self.dice)
+        self._ran: set[AttemptId] = set()
+        self.scheduler = SimScheduler(self, epoch=1)
+        for _ in range(self.dice.randint(1, 4)):
+            self.start_executor()
+
+    # -- a schedule ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Storm, then calm: in the end everything has an answer, and nothing is left."""
+        dice = self.dice
+        weather = Weather(self)
+        for number in range(dice.randint(1, 2)):
+            start = dice.random() * STORM_S / 2
+            self.timeline.after(start, partial(self.start_driver, f"driver-{number}"))
+        self.timeline.run(until=STORM_S)
+        self._calm = True
+        weather.clears()
+        self._await("a job does not end", lambda: not any(d.busy for d in self.drivers), ENDS_S)
+        self._serves_the_next_job()
+        for driver in self.drivers:
+            driver.close()
+        self._await("something is left", lambda: not self.leftovers(), FORGETS_S)
+
+    def start_driver(self, name: str) -> None:
+        driver = SimDriver(self, name, self.dice.randint(1, 2))
+        self.drivers.append(driver)
+
+    def _serves_the_next_job(self) -> None:
+        self.start_driver("last")
+        last = self.drivers[-1]
+        self._await("the last job does not end", lambda: not last.busy, ENDS_S)
+        for job in last.jobs:
+            excused = job.ended.startswith("failed: indeterminate") or last.lost
+            assert job.ended == "succeeded" or excused, f"in calm weather: {job.ended}"
+
+    def _await(self, complaint: str, condition: Callable[[], bool], within_s: float) -> None:
+        self.timeline.run(self.timeline.now + within_s, unless=condition)
+        assert condition(), f"{complaint}: {self.leftovers()}"
+
+    def leftovers(self) -> list[str]:
+        """What must be gone when no driver is there any more."""
+        state = self.scheduler.core.state
+        left = [f"session {name}" for name in state.sessions.open]
+        left += [f"{job.id} of the scheduler" for job in state.jobs.values()]
+        left += [f"turn of {job.id}" for job in state.rotation]
+        for known in state.executors.alive.values():
+            left += [f"{attempt} on {known.id}" for attempt in known.attempts]
+            left += [f"job {job} told to {known.id}" for job in known.told]
+        for executor in self.executors_alive():
+            left += [f"{attempt} in {executor.directory}" for attempt in executor.disk.files]
+            left += executor.leftovers()
+        return left
+
+    # -- who is there --------------------------------------------------------------------------
+
+    def executors_alive(self) -> list[SimExecutor]:
+        return [executor for executor in self.executors if executor.alive]
+
+    def start_executor(self) -> None:
+        name = f"e{len(self.executors)}"
+        slots = self.dice.randint(1, 3)
+        self.executors.append(SimExecutor(self, name, self.dice.choice(self.hosts), slots))
+
+    def make_program(self, driver: ExecutorAddress) -> Program:
+        salted = self.faults.rate(Fault.UNSTABLE_STAGE)
+        program = self._maker.make(len(self.programs), driver, salted)
+        self.programs.append(program)
+        self.staging.append({})
+        return program
+
+    # -- chance and memory ---------------------------------------------------------------------
+
+    def strikes(self, fault: Fault) -> bool:
+        """Whether a fault that comes by chance comes now."""
+        rate = self.faults.rates.get(fault)
+        return rate is not None and not self._calm and self.dice.random() < rate
+
+    def check_run(self, executor: SimExecutor, attempt: AttemptId) -> None:
+        """An attempt runs once, and where it was launched."""
+        assert attempt not in self._ran, f"{attempt} runs twice"
+        self._ran.add(attempt)
+        launched_on = self.scheduler.launched_on[attempt]
+        assert launched_on == executor.id, f"{attempt} runs on {executor.id}, not on {launched_on}"
+
+    def note(self, who: str, what: object) -> None:
+        self.trace.append((self.timeline.now, who, what))
+
+    def story(self, lines: int) -> Sequence[str]:
+        """The last things that happened."""
+        return [f"{at:9.4f} {who:>10} {what}"[:300] for at, who, what in list(self.trace)[-lines:]]
