@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import sys
-import tempfile
 from pathlib import Path
 
 from flowgrid_executor.template_process import DEFAULT_RUNNER, spawn_template
@@ -84,9 +82,12 @@ def _setting(text: str) -> str:
 
 def _directory(arguments: argparse.Namespace, local_dir: str) -> Path:
     """The directory that was chosen, or a fresh name in the place for such things."""
-    name = f"flowgrid-{arguments.name}-{secrets.token_hex(4)}"
-    chosen = arguments.directory or Path(local_dir or tempfile.gettempdir(), name)
-    return Path(chosen).absolute()
+    if arguments.directory:
+        return Path(arguments.directory).absolute()
+    import tempfile
+
+    name = f"flowgrid-{arguments.name}-{os.urandom(4).hex()}"
+    return Path(local_dir or tempfile.gettempdir(), name).absolute()
 
 
 def _machine_share() -> int:

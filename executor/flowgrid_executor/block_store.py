@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowgrid.errors import ConfigError
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.blocks import file_name
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _DOOMED = "doomed"
 
@@ -38,7 +41,7 @@ class BlockStore:
         self._doomed.mkdir()
         self._doomed_count = 0
         self._bytes: dict[int, dict[AttemptId, int]] = {}
-        self._sweeper = ThreadPoolExecutor(1, "sweeper")
+        self._sweeper: ThreadPoolExecutor | None = None
 
     @property
     def bytes_held(self) -> int:
@@ -78,7 +81,8 @@ class BlockStore:
 
     def close(self) -> None:
         """Remove the directory. Whoever still writes there must have ended before."""
-        self._sweeper.shutdown(wait=True, cancel_futures=True)
+        if self._sweeper is not None:
+            self._sweeper.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _doom(self, path: Path) -> None:
@@ -88,6 +92,11 @@ class BlockStore:
             path.rename(doomed)
         except FileNotFoundError:
             return
+        if self._sweeper is None:
+            # With logging 8 ms, which the first task does not wait for.
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._sweeper = ThreadPoolExecutor(1, "sweeper")
         self._sweeper.submit(_delete, doomed)
 
 

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -214,7 +213,7 @@ class ExecutorServer:
 
     def _join(self) -> None:
         """A new incarnation, a new link, and the first word on it."""
-        self._executor = ExecutorId(self._options.name, secrets.randbits(64))
+        self._executor = ExecutorId(self._options.name, int.from_bytes(os.urandom(8)))
         self._link = SchedulerLink(
             self._context, self._options.scheduler, self._executor, self._keys
         )

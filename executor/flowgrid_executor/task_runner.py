@@ -33,10 +33,12 @@ _kernel = DuckDbKernel()
 
 
 def warm_up() -> None:
-    """Called in the template before slots are forked: importing this module was all the work.
+    """Called in a slot before its first attempt: what importing this module must not do.
 
-    No thread is started and no DuckDB instance is made, because neither survives a fork.
+    Slots are forked when it is imported, and neither threads nor a DuckDB instance survive a fork.
     """
+    with contextlib.suppress(duckdb.Error):  # the first attempt will try again, and can say why
+        _kernel.open()
 
 
 def run_attempt(request: RunAttempt) -> AttemptReport:

@@ -6,7 +6,6 @@ the one that kills them and sees them die. It ends with the supervisor, and its 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ctypes
 import gc
@@ -15,7 +14,9 @@ import os
 import select
 import signal
 import socket
+import sys
 import warnings
+from collections.abc import Callable
 from typing import NoReturn
 
 import msgspec
@@ -30,23 +31,20 @@ _decoder: msgspec.msgpack.Decoder[ToTemplate] = msgspec.msgpack.Decoder(ToTempla
 _encoder = msgspec.msgpack.Encoder()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Forks slots. Started by the executor.")
-    parser.add_argument("--control-fd", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--runner", required=True, help="module:function called per attempt")
-    arguments = parser.parse_args()
-    die_with(arguments.parent)
+def main(runner_name: str, parent: int, control_fd: int) -> None:
+    """Started by `template_process`, only: hence plain arguments, without a parser to wait for."""
+    die_with(parent)
     # Ctrl-C in a terminal reaches the whole group: the driver and the supervisor decide what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runner = load_runner(arguments.runner)
+    gc.disable()  # nothing that is imported becomes garbage
+    module = importlib.import_module(runner_name.partition(":")[0])
+    runner: Runner = getattr(module, runner_name.partition(":")[2])
     # Python 3.12 warns of any second thread. The only one here is an allocator's (jemalloc), which
     # prepares itself for a fork and starts anew in the child.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    gc.collect()
     gc.freeze()  # a collection in a slot shall not touch, and so copy, the pages it shares
-    with socket.socket(fileno=arguments.control_fd) as control:
-        Template(control, runner).serve()
+    with socket.socket(fileno=control_fd) as control:
+        Template(control, runner, module.warm_up).serve()
     # Frozen objects are never collected: an orderly exit would call them leaks, loudly.
     os._exit(0)
 
@@ -60,21 +58,16 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def load_runner(name: str) -> Runner:
-    """The function ``module:function``, with its module warm: `warm_up` imports, and starts nothing."""
-    module_name, _, function = name.partition(":")
-    module = importlib.import_module(module_name)
-    module.warm_up()
-    runner: Runner = getattr(module, function)
-    return runner
-
-
 class Template:
-    """Serves the supervisor's requests until it hangs up."""
+    """Serves the supervisor's requests until it hangs up.
 
-    def __init__(self, control: socket.socket, runner: Runner) -> None:
+    `warm_up` is called in every slot, before the first attempt comes: what no fork survives.
+    """
+
+    def __init__(self, control: socket.socket, runner: Runner, warm_up: Callable[[], None]) -> None:
         self._control = control
         self._runner = runner
+        self._warm_up = warm_up
         self._pids: dict[int, int] = {}
         self._killed: set[int] = set()
 
@@ -142,6 +135,8 @@ class Template:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for private in self._private:
                 private.close()
+            gc.enable()
+            self._warm_up()
             run_slot(stream, self._runner)
             exit_code = 0
         finally:
@@ -171,4 +166,4 @@ class Template:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

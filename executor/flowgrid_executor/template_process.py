@@ -23,9 +23,9 @@ def spawn_template(runner: str) -> tuple[subprocess.Popen[bytes], socket.socket]
     with theirs:
         command = [sys.executable, *(["-P"] if sys.flags.safe_path else [])]
         command += ["-m", "flowgrid_executor.template"]
-        command += ["--control-fd", str(theirs.fileno()), "--runner", runner]
+        command += [runner, str(os.getpid()), str(theirs.fileno())]
         process = subprocess.Popen(
-            [*command, "--parent", str(os.getpid())],
+            command,
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             # A process that has threads cannot be forked safely, and these start them on import.

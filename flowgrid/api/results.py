@@ -1,45 +1,56 @@
-"""What an action returns: the rows of a finished job, in the form the user asked for."""
+"""What an action returns: the rows of a finished job, in the form the user asked for.
+
+pyarrow is imported inside functions, after the job has been handed in: 0.1 s that the job can use.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from flowgrid.io.arrow_types import plain_schema, to_plain
-
 if TYPE_CHECKING:
     import pandas
     import polars
+    import pyarrow as pa
 
-    from flowgrid.api.engine import Engine
+    from flowgrid.api.engine import Engine, Result
     from flowgrid.logical.nodes import Node
 
 
 def iter_batches(engine: Engine, node: Node) -> Iterator[pa.RecordBatch]:
     """The rows as a stream, in partition order; the job's blocks are released at its end."""
     with engine.run(node) as result:
-        for batch in result.batches():
-            yield to_plain(batch)
+        yield from _plain_batches(result)
 
 
 def collect(engine: Engine, node: Node) -> pa.Table:
     with engine.run(node) as result:
-        batches = [to_plain(batch) for batch in result.batches()]
-        return pa.Table.from_batches(batches, plain_schema(result.schema))
+        import pyarrow as pa
+
+        from flowgrid.io.arrow_types import plain_schema
+
+        return pa.Table.from_batches(_plain_batches(result), plain_schema(result.schema))
 
 
 def reader(engine: Engine, node: Node) -> pa.RecordBatchReader:
     """The rows as an Arrow stream. The job runs at once, because its schema comes first."""
     result = engine.run(node)
 
+    import pyarrow as pa
+
+    from flowgrid.io.arrow_types import plain_schema
+
     def batches() -> Iterator[pa.RecordBatch]:
         with result:
-            for batch in result.batches():
-                yield to_plain(batch)
+            yield from _plain_batches(result)
 
     return pa.RecordBatchReader.from_batches(plain_schema(result.schema), batches())
+
+
+def _plain_batches(result: Result) -> Iterator[pa.RecordBatch]:
+    from flowgrid.io.arrow_types import to_plain
+
+    return map(to_plain, result.batches())
 
 
 def to_pandas(table: pa.Table) -> pandas.DataFrame:

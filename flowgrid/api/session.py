@@ -1,7 +1,8 @@
 """Session: where a query starts. `connect` starts a cluster or joins one.
 
-The cluster starts in the background, so connecting imports nothing heavy first: sqlglot, pyarrow and
-DuckDB load while scheduler and executors do. That is why methods here import what they need.
+A local cluster starts in the background, and before anything heavy is imported: sockets, sqlglot,
+DuckDB and pyarrow load while scheduler and executors do. That is why functions here import what they
+need.
 """
 
 from __future__ import annotations
@@ -34,15 +35,22 @@ def connect(
     directory with this driver's keys for a cluster that asks for them. Raises `ConfigError` for a
     wrong master or setting, `ConnectError` when the cluster cannot be reached.
     """
-    from flowgrid.submit.execution import Engine
-    from flowgrid.submit.master import submitted_defaults
+    from flowgrid.submit.local_cluster import LocalCluster
+    from flowgrid.submit.master import LocalMaster, parse_master, submitted_defaults
 
     submitted = submitted_defaults()
     config = Config.parse({**submitted.conf, **(conf or {})})
     directory = keys or (str(submitted.keys) if submitted.keys else None)
-    engine = Engine(
-        master or submitted.master or "local", config, name or submitted.name or "", directory
-    )
+    where = parse_master(master or submitted.master or "local", config)
+    cluster = LocalCluster.start(where, config) if isinstance(where, LocalMaster) else None
+    try:
+        from flowgrid.submit.execution import Engine  # sockets and messages: 60 ms
+
+        engine = Engine(where, cluster, config, name or submitted.name or "", directory)
+    except BaseException:
+        if cluster is not None:
+            cluster.close()
+        raise
     return Session(engine)
 
 

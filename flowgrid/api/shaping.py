@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 from sqlglot import exp
 
 from flowgrid.api.column import IntoColumn, IntoType, flatten, into_column
@@ -105,7 +104,7 @@ def _columns(node: Node, names: str | Sequence[str] | None) -> list[str] | None:
 def sample(node: Node, fraction: float, seed: int | None) -> Node:
     if not 0 <= fraction <= 1:
         raise PlanError(f"fraction={fraction} must be between 0 and 1")
-    return Sample(node, fraction, secrets.randbits(32) if seed is None else seed)
+    return Sample(node, fraction, int.from_bytes(os.urandom(4)) if seed is None else seed)
 
 
 def repartition(node: Node, count: int | None, keys: Sequence[IntoColumn]) -> Node:
@@ -128,6 +127,8 @@ def map_batches(
     """The user's function over batches; it travels pickled and is loaded in slots only."""
     fields, arrow = _schema(schema)
     try:
+        import cloudpickle  # here: only user code needs it
+
         pickled = cloudpickle.dumps(function)
     except Exception as error:
         raise PlanError(f"{function!r} cannot be sent to executors: {error}") from error

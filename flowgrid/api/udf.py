@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 from sqlglot import exp
 
 from flowgrid.api.column import Column, IntoColumn, IntoType, into_column
@@ -110,6 +109,8 @@ def _mapped(node: Node, function: Udf, arguments: Sequence[Expr], result: str) -
     schema = plain_schema(arrow_schema(fields))
     called = _over_batches(function.function, function.vectorized, len(names), schema)
     try:
+        import cloudpickle  # here: only user code needs it
+
         pickled = cloudpickle.dumps(called)
     except Exception as error:
         raise PlanError(f"{function.function!r} cannot be sent to executors: {error}") from error

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flowgrid.logical.nodes import Leaf, Node
-from flowgrid.optimizer.estimates import Size
 from flowgrid.physical.partitioning import Hashed, Partitioning
 from flowgrid.protocol.job_graph import StageStatistics
+
+if TYPE_CHECKING:
+    from flowgrid.optimizer.estimates import Size
 
 
 @dataclass(eq=False)
@@ -38,6 +41,8 @@ class StageRead(Leaf):
         statistics = self.exchange.statistics
         if statistics is None:
             return None
+        from flowgrid.optimizer.estimates import Size  # one slot estimates nothing
+
         return Size(float(statistics.total_rows), float(statistics.total_bytes))
 
     def describe(self) -> str:

@@ -41,8 +41,6 @@ from flowgrid.logical.nodes import (
     Write,
 )
 from flowgrid.logical.rendering import consumers, topological
-from flowgrid.physical import grouping, joining, ordering
-from flowgrid.physical.aggregation import FinalAggregate, PartialAggregate
 from flowgrid.physical.exchanges import Pending
 from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, scan_shares
@@ -114,7 +112,13 @@ class Planner(Planning):
             if isinstance(node, GivenTable):
                 done[node] = self.book.given(node).node
                 continue
-            tree = node.with_inputs([done[child] for child in node.inputs])
+            inputs = [done[child] for child in node.inputs]
+            if isinstance(
+                node, KernelQuery
+            ):  # it runs as it is: what else it means need not be found
+                tree: Node = dataclasses.replace(node, relations=tuple(inputs), meaning="")
+            else:
+                tree = node.with_inputs(inputs)
             if node in self._shared and node is not root:
                 tree = self.book.kept(("shared", node), Pipeline(tree, Single()), "shared").node
             done[node] = tree
@@ -143,6 +147,9 @@ class Planner(Planning):
         return self.decided((kind, node), rewrite)
 
     def _verb(self, node: Node) -> Pipeline:
+        # With one slot nothing of this is needed, and a short job would wait for it.
+        from flowgrid.physical import grouping, joining, ordering
+
         match node:
             case Scan():
                 return self._scan(dataclasses.replace(node), ())
@@ -238,12 +245,13 @@ class Planner(Planning):
                 for index, child in enumerate(children)
             )
         )
-        tree = dataclasses.replace(node, relations=tuple(child.node for child in gathered))
-        return Pipeline(tree, Single())
+        return Pipeline(node.with_inputs([child.node for child in gathered]), Single())
 
 
 def makes_rows_of_nothing(root: Node) -> bool:
     """Whether a tree has rows although its leaves have none: an aggregate without keys does."""
+    from flowgrid.physical.aggregation import FinalAggregate, PartialAggregate
+
     return any(
         isinstance(node, KernelQuery)
         or (isinstance(node, Aggregate | FinalAggregate | PartialAggregate) and not node.keys)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import GivenTable, KernelQuery, Node
 from flowgrid.logical.rendering import topological
 from flowgrid.logical.schema import exported_schema
-from flowgrid.optimizer.estimates import Estimator, Size
 from flowgrid.physical.exchanges import Exchange, Pending, StageRead
 from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, partitioned_leaves, shares
@@ -29,6 +29,9 @@ from flowgrid.physical.partitioning import (
 from flowgrid.physical.stages import HASH_COLUMN, build_stage, explain_stage, with_column
 from flowgrid.protocol.fragment import BlocksOutput, Output
 from flowgrid.protocol.job_graph import StageSpec, StageStatistics
+
+if TYPE_CHECKING:
+    from flowgrid.optimizer.estimates import Size
 
 Give = Callable[[int, GivenTable], StageSpec]
 """Turns a table in the driver's memory into a stage that has already succeeded."""
@@ -88,7 +91,7 @@ class StageBook:
 
     def estimate(self, stage: int) -> Size:
         """How much a stage will write, by the planner's guess."""
-        return Estimator().size(self._roots[stage])
+        return _size(self._roots[stage])
 
     def exchange(
         self, place: Hashable, source: Node, how: Partitioning, output: BlocksOutput, text: str
@@ -197,12 +200,18 @@ class StageBook:
 
 def bytes_of(node: Node) -> float:
     """The bytes of a relation: counted where a stage has written it, else estimated."""
-    return Estimator().size(node).bytes
+    return _size(node).bytes
 
 
 def rows_of(node: Node) -> float:
     """The rows of a relation, likewise."""
-    return Estimator().size(node).rows
+    return _size(node).rows
+
+
+def _size(node: Node) -> Size:
+    from flowgrid.optimizer.estimates import Estimator  # one slot estimates nothing: 10 ms
+
+    return Estimator().size(node)
 
 
 def _require_sizes(root: Node) -> None:

@@ -1,8 +1,7 @@
 """A session's engine: from a logical plan to an answer.
 
-The engine starts or finds a cluster, plans, submits the stages that can be decided, and plans on as
-they finish (`flowgrid.physical.planner`). Heavy imports wait until the cluster's processes have been
-started, so that both go on at once.
+The engine plans, submits the stages that can be decided, and plans on as they finish
+(`flowgrid.physical.planner`). What only reading an answer needs is imported while the job runs.
 """
 
 from __future__ import annotations
@@ -21,10 +20,12 @@ from flowgrid.submit.client import Job, JobClient
 from flowgrid.submit.failures import raise_failure
 from flowgrid.submit.given_tables import GivenTables
 from flowgrid.submit.local_cluster import LocalCluster
-from flowgrid.submit.master import LocalMaster, parse_master
+from flowgrid.submit.master import LocalMaster, Master
 from flowgrid.transport.security import Keys, Role
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from flowgrid.io.commit import Staging
     from flowgrid.logical.nodes import Node, Write
     from flowgrid.physical.layout import Shape
@@ -36,28 +37,33 @@ if TYPE_CHECKING:
 class Engine:
     """Runs plans on one cluster. Safe to use from several threads: each `run` is a job."""
 
-    def __init__(self, master: str, config: Config, name: str, keys: str | None) -> None:
-        """Starts (or connects to) the cluster and returns at once.
+    def __init__(
+        self,
+        master: Master,
+        cluster: LocalCluster | None,
+        config: Config,
+        name: str,
+        keys: str | None,
+    ) -> None:
+        """`cluster` is the one that was started for a `LocalMaster`; from here on it is the engine's.
 
-        Raises `ConfigError` for a master or keys that cannot be used.
+        Raises `ConfigError` for keys that cannot be used, `ConnectError` when nobody answers.
         """
         self._config = config
         self._name = name
         self._keys = Keys(Path(keys), Role.SUBMITTER) if keys else None
         self._numbers = itertools.count(1)
         self._closing = threading.Lock()
-        parsed = parse_master(master, config)
-        self._cluster: LocalCluster | None = None
+        self._cluster = cluster
         self._slots: int | None = None
-        if isinstance(parsed, LocalMaster):
-            self._cluster = LocalCluster.start(parsed, config)
-            self._slots = parsed.executors * parsed.slots_per_executor
-            address, watch = self._cluster.control_address, self._cluster.failure
-            self._tables = GivenTables(self._cluster.directory, None, None)
-            self._client = JobClient(address, None, config, name, watch)
+        if isinstance(master, LocalMaster):
+            assert cluster is not None
+            self._slots = master.executors * master.slots_per_executor
+            self._tables = GivenTables(cluster.directory, None, None)
+            self._client = JobClient(cluster.control_address, None, config, name, cluster.failure)
         else:
-            self._tables = GivenTables(None, _reachable(parsed.address), self._keys)
-            self._client = JobClient.open(parsed.address, self._keys, config, name)
+            self._tables = GivenTables(None, _reachable(master.address), self._keys)
+            self._client = JobClient.open(master.address, self._keys, config, name)
 
     def run(self, plan: Node) -> Result:
         """The plan's answer, when the job is done. Raises `FlowGridError` if there is none."""
@@ -98,6 +104,7 @@ class Engine:
         return Shape(self._slots or self._client.wait_for_slots(), self._config)
 
     def _run(self, plan: Node, sink: SinkOutput | None) -> Result:
+        from flowgrid.logical.schema import arrow_schema, schema_of
         from flowgrid.physical.planner import Planner
 
         shape = self._shape()
@@ -107,14 +114,16 @@ class Engine:
         name = f"{self._name} {next(self._numbers)}"
         job = self._client.submit(name, first.stages, first.complete)
         try:
+            schema = arrow_schema(schema_of(plan))  # imports pyarrow: 0.1 s
             succeeded = _follow(job, planner)
         except KeyboardInterrupt:
             job.cancel("interrupted")
             raise
-        return self._result(job, succeeded, plan, planner)
+        return self._result(job, succeeded, schema, planner)
 
-    def _result(self, job: Job, succeeded: JobSucceeded, plan: Node, planner: Planner) -> Result:
-        from flowgrid.logical.schema import arrow_schema, schema_of
+    def _result(
+        self, job: Job, succeeded: JobSucceeded, schema: pa.Schema, planner: Planner
+    ) -> Result:
         from flowgrid.protocol.failures import Failure
         from flowgrid.submit.results import Result
 
@@ -122,7 +131,6 @@ class Engine:
             job.report_fetch_failed(failure)
             return _follow(job, planner)
 
-        schema = arrow_schema(schema_of(plan))
         return Result(succeeded, schema, planner.explain(), self._keys, recompute, job.release)
 
 

@@ -133,17 +133,18 @@ class LocalCluster:
         scheduler_conf = config.to_conf()
         scheduler_conf.setdefault("scheduler.no_executors_grace_s", str(_NO_EXECUTORS_GRACE_S))
         try:
+            # Executors first: before they can run anything, they have most to import.
+            for number in range(1, master.executors + 1):
+                name = f"executor-{number}"
+                self._start_child(
+                    name, "flowgrid_executor", self._executor_flags(name, master), config.to_conf()
+                )
             self._start_child(
                 "scheduler",
                 "flowgrid_scheduler",
                 ("--bind", self.control_address, "--state-dir", str(self.directory)),
                 scheduler_conf,
             )
-            for number in range(1, master.executors + 1):
-                name = f"executor-{number}"
-                self._start_child(
-                    name, "flowgrid_executor", self._executor_flags(name, master), config.to_conf()
-                )
         finally:
             os.close(self._child_end)
             self._output.start()
@@ -178,7 +179,7 @@ class LocalCluster:
         """Children that have not ended after so many seconds, all together."""
         deadline = time.monotonic() + wait_s
         running = []
-        for name, child in reversed(self._children.items()):
+        for name, child in self._children.items():
             try:
                 child.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import zmq
-
 from flowgrid.ids import AttemptId
 from flowgrid.io.arrow_types import plain_schema, to_plain
-from flowgrid.io.stage_reader import StageReader, StageReadError
+from flowgrid.io.stage_reader import Producer, StageReader, StageReadError
 from flowgrid.protocol.failures import Failure, FailureKind
-from flowgrid.protocol.job_graph import Slice, StageOutputs
+from flowgrid.protocol.job_graph import ExecutorAddress, Slice, StageOutputs
 from flowgrid.protocol.messages import JobSucceeded
 from flowgrid.protocol.reports import WrittenFile
 from flowgrid.transport.host import host_identity
-from flowgrid.transport.remote_blocks import RemoteBlocks
 from flowgrid.transport.security import Keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from flowgrid.transport.remote_blocks import RemoteBlocks
 
 
 class Result:
@@ -78,12 +78,12 @@ class Result:
 
         Raises `JobError` if it cannot be.
         """
-        with zmq.Context() as context, RemoteBlocks(context, self._keys) as remote:
+        with _OtherHosts(self._keys) as remote:
             for partition in range(len(self._succeeded.outputs.holders)):
                 for batch in self._partition(partition, remote):
                     yield to_plain(batch).cast(self.schema)
 
-    def _partition(self, partition: int, remote: RemoteBlocks) -> Iterator[pa.RecordBatch]:
+    def _partition(self, partition: int, remote: _OtherHosts) -> Iterator[pa.RecordBatch]:
         seen = 0
         while True:
             reader = self._reader(self._succeeded.outputs, partition, remote)
@@ -97,10 +97,35 @@ class Result:
                 failure = Failure(FailureKind.FETCH_FAILED, str(error), fetch=error.failure)
                 self._succeeded = self._recompute(failure)
 
-    def _reader(self, outputs: StageOutputs, partition: int, remote: RemoteBlocks) -> StageReader:
+    def _reader(self, outputs: StageOutputs, partition: int, remote: _OtherHosts) -> StageReader:
         slice_ = Slice(0, 1, partition, partition + 1)
         job = self._succeeded.job.number
         return StageReader(job, outputs, slice_, host_identity(), remote.open)
+
+
+class _OtherHosts:
+    """Blocks of other hosts; what one host holds needs no sockets, so they are made when asked for."""
+
+    def __init__(self, keys: Keys | None) -> None:
+        self._keys = keys
+        self._opened = contextlib.ExitStack()
+        self._blocks: RemoteBlocks | None = None
+
+    def __enter__(self) -> _OtherHosts:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
+
+    def open(self, address: ExecutorAddress, attempt: AttemptId) -> Producer:
+        if self._blocks is None:
+            import zmq
+
+            from flowgrid.transport.remote_blocks import RemoteBlocks
+
+            context = self._opened.enter_context(zmq.Context())
+            self._blocks = self._opened.enter_context(RemoteBlocks(context, self._keys))
+        return self._blocks.open(address, attempt)
 
 
 def keys_of(directory: Path | None, role: str) -> Keys | None:

@@ -10,7 +10,7 @@ from flowgrid.api.sql import bind
 from flowgrid.errors import ColumnNotFoundError, PlanError, SqlSyntaxError, TypeMismatchError
 from tests.api.sql_answers import Answers
 
-COVERS = ["sql.parsing", "sql.table_names"]
+COVERS = ["sql.parsing", "sql.table_names", "sql.text"]
 
 
 @pytest.fixture(scope="module")

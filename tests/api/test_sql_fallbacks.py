@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.sql_answers import Answers, multiset, one_task_parts
 
-COVERS = ["sql.binder"]
+COVERS = ["sql.binder", "sql.kernel_queries"]
 
 
 @pytest.fixture(scope="module")

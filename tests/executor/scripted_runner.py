@@ -19,7 +19,7 @@ DONE = AttemptReport(rows_read=(), rows=(1,))
 
 
 def warm_up() -> None:
-    print("the template is warm", file=sys.stderr)
+    print("the slot is warm", file=sys.stderr)
 
 
 def run_attempt(request: RunAttempt) -> AttemptReport:

@@ -111,13 +111,14 @@ def test_the_report_says_what_the_attempt_took(slot: Any) -> None:
     assert report.bytes[0] > 0
 
 
-def test_warming_up_starts_no_thread_and_makes_no_kernel() -> None:
+def test_what_is_imported_before_the_fork_starts_no_thread_and_makes_no_kernel() -> None:
     program = (
         "import threading\n"
         "from flowgrid_executor import task_runner\n"
-        "task_runner.warm_up()\n"
         "assert task_runner._kernel._connection is None\n"
         "print(threading.active_count())\n"
+        "task_runner.warm_up()\n"
+        "assert task_runner._kernel._connection is not None\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     told = subprocess.run(

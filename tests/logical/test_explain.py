@@ -25,7 +25,7 @@ def test_the_root_comes_first_and_a_shared_plan_once() -> None:
 
 def test_a_query_that_is_bound_shows_its_nodes() -> None:
     tree = sqlglot.parse_one('SELECT * FROM "#0" LIMIT 1', read="duckdb")
-    bound = KernelQuery((LEAF,), tree, LEAF.fields, bound=Limit(LEAF, 1))
+    bound = KernelQuery((LEAF,), tree, LEAF.fields, Limit(LEAF, 1))
     assert explain(bound) == "KernelQuery\n  Limit LIMIT 1\n    IntegerRange 0..10 step 1"
-    unbound = KernelQuery((LEAF,), tree, LEAF.fields, reason="it is odd")
+    unbound = KernelQuery((LEAF,), tree, LEAF.fields, "it is odd")
     assert explain(unbound).startswith("KernelQuery (one task: it is odd)\n  IntegerRange")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowgrid.api.sql.binder import bind
+from flowgrid.api.sql import bind
 from flowgrid.logical.explain import explain
 from flowgrid.logical.nodes import Join, JoinKind, KernelQuery, Node
 from flowgrid.logical.rendering import topological

@@ -1,5 +1,5 @@
 """SQL text bound to logical nodes; `bind` is the way in."""
 
-from flowgrid.api.sql.binder import bind
+from flowgrid.api.sql.text import bind
 
 __all__ = ["bind"]

@@ -1,12 +1,12 @@
-"""SQL text as one logical node: the user's own query, and the same as partitioned nodes."""
+"""A query's tree as partitioned nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from sqlglot import exp
 
-from flowgrid.api.sql.parsing import Parameters, parse_query
+from flowgrid.api.sql.kernel_queries import over_inputs
 from flowgrid.api.sql.scopes import (
     Bound,
     Context,
@@ -19,78 +19,20 @@ from flowgrid.api.sql.scopes import (
 )
 from flowgrid.api.sql.select_clause import bind_select
 from flowgrid.api.sql.set_operations import bind_set_operation, with_order
-from flowgrid.api.sql.table_names import as_input, each_table, is_file, unknown_table
 from flowgrid.errors import PlanError
-from flowgrid.expr.tree import Expr, column, quote, to_sql
+from flowgrid.expr.tree import Expr, column
 from flowgrid.logical.dependent import ONE_ROW, CannotPartition
 from flowgrid.logical.nodes import KernelQuery, Named, Node, Project
-from flowgrid.logical.rendering import empty_relation
-from flowgrid.logical.schema import describe, schema_of
 from flowgrid.optimizer.decorrelation import decorrelate
 from flowgrid.protocol.fragment import Field
 
 
-def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -> KernelQuery:
-    """The query as a node over `tables`, whose names are compared without regard to case.
-
-    Raises `SqlSyntaxError` with the position; `PlanError` for an unknown table, a parameter without
-    a value, or whatever else the kernel refuses; `ColumnNotFoundError` and `TypeMismatchError`.
-    """
-    known = {name.casefold(): node for name, node in tables.items()}
-    tree = parse_query(text, parameters)
-    query = _over_inputs(tree, lambda table: _known_table(table, known))
+def partitioned(tree: Expr, tables: Mapping[str, Node], columns: tuple[str, ...]) -> Node | str:
+    """The query as nodes over `tables`, with these columns; or why it runs as one task."""
     try:
-        bound = decorrelate(_Binder(known, query.columns).root(tree))
+        return decorrelate(_Binder(tables, columns).root(tree))
     except CannotPartition as reason:
-        return KernelQuery(query.relations, query.tree, query.fields, None, str(reason))
-    return KernelQuery(query.relations, query.tree, query.fields, bound)
-
-
-def _known_table(table: exp.Table, known: Mapping[str, Node]) -> Node | None:
-    """The table's node; None for a file that the kernel is to read."""
-    node = known.get(table.name.casefold()) if not table.db else None
-    if node is None and not is_file(table):
-        raise unknown_table(table, known)
-    return node
-
-
-def _over_inputs(
-    tree: Expr, node_of: Callable[[exp.Table], Node | None], reason: str = ""
-) -> KernelQuery:
-    """The tree as the kernel's own query over the relations that `node_of` finds for its tables.
-
-    Raises what `describe` raises.
-    """
-    tree = tree.copy()
-    if isinstance(tree, exp.Pivot):
-        tree = exp.Subquery(this=tree)
-    if not isinstance(tree, exp.Select | exp.SetOperation):
-        tree = exp.select("*").from_(tree)
-    inputs: dict[Node, int] = {}
-
-    def replace(table: exp.Table) -> None:
-        node = node_of(table)
-        if node is not None:
-            as_input(table, inputs.setdefault(node, len(inputs)))
-
-    each_table(tree, replace)
-    if tree.args.get("with_"):  # a second WITH may not follow another one directly
-        tree = _as_table(tree)
-    tables = ", ".join(
-        f"{quote(f'#{index}')} AS ({empty_relation(schema_of(node))})"
-        for node, index in inputs.items()
-    )
-    fields = describe(f"WITH {tables} {to_sql(tree)}" if tables else to_sql(tree))
-    names = distinct_names([field.name for field in fields])
-    if names != [field.name for field in fields]:
-        tree = _as_table(tree)  # which gives its columns these names
-        fields = tuple(Field(name, field.type) for name, field in zip(names, fields, strict=True))
-    return KernelQuery(tuple(inputs), tree, fields, None, reason)
-
-
-def _as_table(tree: Expr) -> Expr:
-    alias = exp.TableAlias(this=exp.to_identifier("#query", quoted=True))
-    return exp.select("*").from_(exp.Subquery(this=tree, alias=alias))
+        return str(reason)
 
 
 class _Binder:
@@ -178,7 +120,7 @@ class _Binder:
             )
 
         try:
-            leaf = _over_inputs(tree, node_of, reason)
+            leaf = over_inputs(tree, node_of, reason)
         except PlanError:
             raise CannotPartition(reason) from None
         fresh = [naming(index, name) for index, name in enumerate(leaf.columns)]
@@ -194,7 +136,7 @@ class _Binder:
         """The relation of a SELECT without FROM."""
         name = self.names.computed()
         tree = exp.select(exp.alias_(exp.Literal.number(0), name, quoted=True))
-        return KernelQuery((), tree, (Field(name, "INTEGER"),), None, ONE_ROW)
+        return KernelQuery((), tree, (Field(name, "INTEGER"),), ONE_ROW)
 
 
 def _reads(tree: Expr, name: str) -> bool:

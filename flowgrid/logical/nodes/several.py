@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -117,16 +117,33 @@ class SetOperation(Node):
 class KernelQuery(Node):
     """SQL as the user wrote it, over whole relations: it runs as one task.
 
-    `tree` reads input i as the table named ``#i``. `bound`, if there is one, is the same query as
-    partitioned nodes, for plans with more than one partition; otherwise `reason` says why there is
-    none, and the inputs are gathered.
+    `tree` reads input i as the table named ``#i``. For plans with more than one partition there is
+    `bound`, the same query as partitioned nodes; or else `reason` says why there is none, and the
+    inputs are gathered. `meaning` is the one or the other, or finds out which when it is asked for.
     """
 
     relations: tuple[Node, ...]
     tree: Expr
     fields: tuple[Field, ...]
-    bound: Node | None = None
-    reason: str = ""
+    meaning: Node | str | Callable[[], Node | str] = ""
+
+    @property
+    def bound(self) -> Node | None:
+        known = self._known()
+        return known if isinstance(known, Node) else None
+
+    @property
+    def reason(self) -> str:
+        known = self._known()
+        return known if isinstance(known, str) else ""
+
+    def _known(self) -> Node | str:
+        if not callable(self.meaning):
+            return self.meaning
+        if "found" not in vars(self):
+            vars(self).setdefault("found", self.meaning())  # of two threads, both see the first's
+        found: Node | str = vars(self)["found"]
+        return found
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -135,7 +152,8 @@ class KernelQuery(Node):
     def with_inputs(self, inputs: Sequence[Node]) -> Node:
         if all(new is old for new, old in zip(inputs, self.relations, strict=True)):
             return self
-        return dataclasses.replace(self, relations=tuple(inputs))
+        # What it is bound to reads the relations of before.
+        return dataclasses.replace(self, relations=tuple(inputs), meaning=self.reason)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

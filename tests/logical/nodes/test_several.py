@@ -81,7 +81,7 @@ def test_relations_of_different_width_are_refused() -> None:
 
 def test_a_kernel_query_reads_its_relations_by_number() -> None:
     tree = sqlglot.parse_one('SELECT a + b AS s FROM "#0" JOIN "#1" ON a = b', read="duckdb")
-    node = KernelQuery((LEFT, RIGHT), tree, (Field("s", "INTEGER"),), reason="a test")
+    node = KernelQuery((LEFT, RIGHT), tree, (Field("s", "INTEGER"),), "a test")
     with duckdb.connect() as kernel:
         kernel.execute(f"CREATE VIEW x AS FROM {LEFT_ROWS}")
         kernel.execute(f'CREATE VIEW "y z" AS FROM {RIGHT_ROWS}')

@@ -1,0 +1,54 @@
+"""A query's tree as a query of the kernel's own, over whole relations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlglot import exp
+
+from flowgrid.api.sql.scopes import distinct_names
+from flowgrid.api.sql.table_names import as_input, each_table
+from flowgrid.expr.tree import Expr, quote, to_sql
+from flowgrid.logical.nodes import KernelQuery, Node
+from flowgrid.logical.rendering import empty_relation
+from flowgrid.logical.schema import describe, schema_of
+from flowgrid.protocol.fragment import Field
+
+
+def over_inputs(
+    tree: Expr, node_of: Callable[[exp.Table], Node | None], reason: str = ""
+) -> KernelQuery:
+    """The tree as the kernel's own query over the relations that `node_of` finds for its tables.
+
+    Raises what `describe` raises.
+    """
+    tree = tree.copy()
+    if isinstance(tree, exp.Pivot):
+        tree = exp.Subquery(this=tree)
+    if not isinstance(tree, exp.Select | exp.SetOperation):
+        tree = exp.select("*").from_(tree)
+    inputs: dict[Node, int] = {}
+
+    def replace(table: exp.Table) -> None:
+        node = node_of(table)
+        if node is not None:
+            as_input(table, inputs.setdefault(node, len(inputs)))
+
+    each_table(tree, replace)
+    if tree.args.get("with_"):  # a second WITH may not follow another one directly
+        tree = _as_table(tree)
+    tables = ", ".join(
+        f"{quote(f'#{index}')} AS ({empty_relation(schema_of(node))})"
+        for node, index in inputs.items()
+    )
+    fields = describe(f"WITH {tables} {to_sql(tree)}" if tables else to_sql(tree))
+    names = distinct_names([field.name for field in fields])
+    if names != [field.name for field in fields]:
+        tree = _as_table(tree)  # which gives its columns these names
+        fields = tuple(Field(name, field.type) for name, field in zip(names, fields, strict=True))
+    return KernelQuery(tuple(inputs), tree, fields, reason)
+
+
+def _as_table(tree: Expr) -> Expr:
+    alias = exp.TableAlias(this=exp.to_identifier("#query", quoted=True))
+    return exp.select("*").from_(exp.Subquery(this=tree, alias=alias))

@@ -1,0 +1,42 @@
+"""SQL text as one logical node: the user's own query, and the same as partitioned nodes if need be.
+
+One slot runs the query as it is. What it means in partitions is found when somebody plans for more, and
+what finds it is imported then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from flowgrid.api.sql.kernel_queries import over_inputs
+from flowgrid.api.sql.parsing import Parameters, parse_query
+from flowgrid.api.sql.table_names import is_file, unknown_table
+from flowgrid.logical.nodes import KernelQuery, Node
+
+
+def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -> KernelQuery:
+    """The query as a node over `tables`, whose names are compared without regard to case.
+
+    Raises `SqlSyntaxError` with the position; `PlanError` for an unknown table, a parameter without
+    a value, or whatever else the kernel refuses; `ColumnNotFoundError` and `TypeMismatchError`.
+    """
+    known = {name.casefold(): node for name, node in tables.items()}
+    tree = parse_query(text, parameters)
+    query = over_inputs(tree, lambda table: _known_table(table, known))
+
+    def partitioned() -> Node | str:
+        from flowgrid.api.sql.binder import partitioned  # 30 ms
+
+        return partitioned(tree, known, query.columns)
+
+    return KernelQuery(query.relations, query.tree, query.fields, partitioned)
+
+
+def _known_table(table: exp.Table, known: Mapping[str, Node]) -> Node | None:
+    """The table's node; None for a file that the kernel is to read."""
+    node = known.get(table.name.casefold()) if not table.db else None
+    if node is None and not is_file(table):
+        raise unknown_table(table, known)
+    return node
