@@ -1,7 +1,7 @@
 """Tables in the driver's memory, as stages whose blocks the driver itself holds.
 
-A table is written once per session, however many jobs read it, and goes with the session. Executors on
-this host map the files; others ask the driver's block server.
+A table is written once, however many jobs read it, and its blocks go with the frame or the session.
+Executors on this host map the files; others ask the driver's block server.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,14 +89,15 @@ class GivenTables:
         address = self._open()
         self._count += 1
         schema = stored_schema(node.table.schema)
-        rows = []
+        rows, paths = [], []
         for partition, batches in enumerate(_partitions(node.table, self._partition_bytes)):
             attempt = AttemptId(_DRIVERS_JOB, self._count, partition, 0)
-            path = Path(address.directory, file_name(attempt))
+            paths.append(path := Path(address.directory, file_name(attempt)))
             with BlockFileWriter(path, schema, 1) as writer:
                 for batch in batches:
                     writer.write(0, to_stored(batch, schema))
                 rows.append(writer.finish().rows)
+        weakref.finalize(node, _remove, paths)
         outputs = StageOutputs(
             stage=0,
             executors=(address,),
@@ -127,6 +129,11 @@ class GivenTables:
                 ExecutorId("driver", incarnation), host_identity(), directory, data_address
             )
         return self._address
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _partitions(table: pa.Table, bytes_: int) -> Iterator[list[pa.RecordBatch]]:

@@ -67,6 +67,8 @@ FAILURE = Failure(
     fetch=FetchFailure(ATTEMPT, EXECUTOR, FetchCause.CORRUPT),
 )
 
+COVERS = ["reports", "status"]
+
 
 def test_a_driver_is_understood() -> None:
     envelope = DriverEnvelope(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,16 @@ def test_closing_removes_everything(tables: GivenTables, tmp_path: Path) -> None
     tables.close()
     tables.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_blocks_go_with_the_table_that_nobody_asks_for_any_more(tmp_path: Path) -> None:
+    tables = GivenTables(tmp_path, None, None)
+    given = node(pa.table({"n": [1, 2, 3]}))
+    tables.give(0, given)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    del given
+    gc.collect()
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    tables.close()
