@@ -23,7 +23,7 @@ from flowgrid.logical.schema import schema_of
 from flowgrid.physical import aggregation
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, through_project
 from flowgrid.physical.planning import Planning
-from flowgrid.physical.stage_book import Pipeline, all_of, rows_of
+from flowgrid.physical.stage_book import Pipeline, StageBook, all_of
 
 _FOLDING_PAYS_BELOW = 0.5
 """Groups per row above which a fold before the exchange costs more than the rows it saves."""
@@ -38,7 +38,7 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
     if _together(child.partitioning, [key.expression for key in node.keys]):
         return Pipeline(here, _after_keys(child.partitioning, here))
     folded = aggregation.fold(here)
-    if folded is not None and (not node.keys or _folding_pays(here)):
+    if folded is not None and (not node.keys or _folding_pays(planner.book, here)):
         met = _met(planner, node, folded.partial, [column(key) for key in folded.keys])
         done = folded.finish(met.node)
         return Pipeline(done, _after_finish(met.partitioning, done))
@@ -175,8 +175,8 @@ def _together(how: Partitioning, keys: list[Expr]) -> bool:
     return isinstance(how, Single)
 
 
-def _folding_pays(node: Aggregate) -> bool:
-    return rows_of(node) < _FOLDING_PAYS_BELOW * rows_of(node.input)
+def _folding_pays(book: StageBook, node: Aggregate) -> bool:
+    return book.rows_of(node) < _FOLDING_PAYS_BELOW * book.rows_of(node.input)
 
 
 def _after_keys(how: Partitioning, node: Aggregate) -> Partitioning:

@@ -17,7 +17,7 @@ from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import MAY_BROADCAST_LEFT, MAY_BROADCAST_RIGHT, JoinKeys, join_keys
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, key_text
 from flowgrid.physical.planning import Planning
-from flowgrid.physical.stage_book import Pipeline, all_of, bytes_of
+from flowgrid.physical.stage_book import Pipeline, StageBook, all_of
 
 _GUESS_ERROR = 8.0
 """How far a side may turn out below its estimate: up to so many times the broadcast limit it is worth
@@ -45,10 +45,10 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
         raise Pending
     small = [planner.book.settled(side) for side in sides.values()]
     if all(isinstance(side.partitioning, Single) for side in small):
-        return Pipeline(_smaller_right(_over(node, *small)), Single())
+        return Pipeline(_smaller_right(planner.book, _over(node, *small)), Single())
     if keys is None:
         return _without_keys(planner, node, sides)
-    meeting = planner.decided(("meeting", node), partial(_meeting, sides, keys))
+    meeting = planner.decided(("meeting", node), partial(_meeting, planner.book, sides, keys))
     join = _KeyedJoin(planner, node, sides, keys, meeting)
     if not (join.is_met("left") and join.is_met("right")):
         way = planner.decided(("way", node), join.way)
@@ -59,7 +59,7 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
             join.filter_by(filtering)
     met = all_of(partial(join.met, "left"), partial(join.met, "right"))
     how = _after(node.kind, met[0].partitioning, met[1].partitioning)
-    return Pipeline(_smaller_right(_over(node, *met)), how)
+    return Pipeline(_smaller_right(planner.book, _over(node, *met)), how)
 
 
 def _begin_early(planner: Planning, node: Join, sides: dict[str, Pipeline], keys: JoinKeys) -> None:
@@ -68,11 +68,17 @@ def _begin_early(planner: Planning, node: Join, sides: dict[str, Pipeline], keys
     for name, side in sides.items():
         waiting = node.left if name == "right" else node.right
         limit = min(
-            config.planner_broadcast_bytes_max, bytes_of(waiting) / planner.book.shape.slots
+            config.planner_broadcast_bytes_max,
+            planner.book.bytes_of(waiting) / planner.book.shape.slots,
         )
-        sure = node.kind in _MAY_BROADCAST[name] and bytes_of(side.node) <= limit / _GUESS_ERROR
+        sure = (
+            node.kind in _MAY_BROADCAST[name]
+            and planner.book.bytes_of(side.node) <= limit / _GUESS_ERROR
+        )
         if sure and not isinstance(side.node, StageRead) and not config.planner_force_exchanges:
-            meeting = planner.decided(("meeting", node), partial(_meeting, sides, keys))
+            meeting = planner.decided(
+                ("meeting", node), partial(_meeting, planner.book, sides, keys)
+            )
             planner.decided(("small", node), partial(str, name))
             _KeyedJoin(planner, node, sides, keys, meeting).stage(name)
 
@@ -81,19 +87,19 @@ def _over(node: Join, left: Pipeline, right: Pipeline) -> Join:
     return dataclasses.replace(node, left=left.node, right=right.node)
 
 
-def _smaller_right(join: Join) -> Node:
+def _smaller_right(book: StageBook, join: Join) -> Node:
     """The join with its smaller side on the right, which is the one that the kernel builds."""
     turns = join.kind in (JoinKind.INNER, JoinKind.CROSS)
-    if not turns or bytes_of(join.left) >= bytes_of(join.right):
+    if not turns or book.bytes_of(join.left) >= book.bytes_of(join.right):
         return join
     turned = dataclasses.replace(join, left=join.right, right=join.left)
     return Project(turned, tuple(Named(name, column(name)) for name in join.columns))
 
 
-def _meeting(sides: dict[str, Pipeline], keys: JoinKeys) -> Meeting:
+def _meeting(book: StageBook, sides: dict[str, Pipeline], keys: JoinKeys) -> Meeting:
     """All pairs, or those by which a side is hashed already: both sides, else the larger."""
     found: list[tuple[str, Meeting]] = []
-    for name in sorted(sides, key=lambda name: -bytes_of(sides[name].node)):
+    for name in sorted(sides, key=lambda name: -book.bytes_of(sides[name].node)):
         how = sides[name].partitioning
         if isinstance(how, Hashed):
             texts = _texts(keys, name)
@@ -204,7 +210,7 @@ class _KeyedJoin:
         return tuple(self.keys.types[pair] for pair in self.meeting.pairs)
 
     def _bytes(self, name: str) -> float:
-        return bytes_of(self.sides[name].node)
+        return self.planner.book.bytes_of(self.sides[name].node)
 
     def _is_below(self, name: str, limit: float) -> bool:
         """Whether a side really has at most so many bytes; its stage is made to find out.
@@ -250,9 +256,9 @@ def _broadcast(planner: Planning, node: Join, sides: dict[str, Pipeline], small:
         whole = planner.book.broadcast((node, small, "whole"), sides[small])
     if small == "right":
         tree = _over(node, sides["left"], Pipeline(whole, Spread()))
-        return Pipeline(_smaller_right(tree), sides["left"].partitioning)
+        return Pipeline(_smaller_right(planner.book, tree), sides["left"].partitioning)
     tree = _over(node, Pipeline(whole, Spread()), sides["right"])
-    return Pipeline(_smaller_right(tree), sides["right"].partitioning)
+    return Pipeline(_smaller_right(planner.book, tree), sides["right"].partitioning)
 
 
 def _without_keys(planner: Planning, node: Join, sides: dict[str, Pipeline]) -> Pipeline:
@@ -260,7 +266,8 @@ def _without_keys(planner: Planning, node: Join, sides: dict[str, Pipeline]) -> 
     allowed = [name for name, kinds in _MAY_BROADCAST.items() if node.kind in kinds]
     if allowed:
         small = planner.decided(
-            ("small", node), lambda: min(allowed, key=lambda name: bytes_of(sides[name].node))
+            ("small", node),
+            lambda: min(allowed, key=lambda name: planner.book.bytes_of(sides[name].node)),
         )
         return _broadcast(planner, node, sides, small)
     planner.book.notes.append(f"gathered to one task: {node.describe()} has no equality to hash by")

@@ -41,12 +41,12 @@ from flowgrid.logical.nodes import (
     Write,
 )
 from flowgrid.logical.rendering import consumers, topological
-from flowgrid.physical.exchanges import Pending
+from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, scan_shares
 from flowgrid.physical.partitioning import Single, Spread, through_project
 from flowgrid.physical.planning import Planning
-from flowgrid.physical.stage_book import Give, Pipeline, StageBook, all_of, rows_of
+from flowgrid.physical.stage_book import Give, Pipeline, StageBook, all_of
 from flowgrid.protocol.fragment import BlocksOutput, Output, SinkOutput
 from flowgrid.protocol.job_graph import StageSpec, StageStatistics
 
@@ -74,6 +74,8 @@ class Planner(Planning):
         self._plan = plan.input if isinstance(plan, Write) else plan
         self._output: Output = sink or BlocksOutput(1, "single")
         self._shared = shared_subplans(self._plan, shape.slots)
+        self._copied = copied_subplans(self._plan, self._shared)
+        self._planned: dict[Node, Pipeline | None] = {}
         self._decisions: dict[Hashable, Any] = {}
         self._complete = False
 
@@ -88,6 +90,11 @@ class Planner(Planning):
     def advance(self) -> Advance:
         """The stages that can be decided now and were not before."""
         if not self._complete:
+            self._planned = {
+                node: pipeline
+                for node, pipeline in self._planned.items()
+                if pipeline is not None and reads_only_finished(pipeline.node)
+            }
             try:
                 self._finish()
                 self._complete = True
@@ -125,9 +132,20 @@ class Planner(Planning):
         return done[root]
 
     def pipeline(self, node: Node) -> Pipeline:
-        if node in self._shared:
-            return self.book.kept(("shared", node), self._verb(node), "shared")
-        return self._verb(node)
+        if node in self._copied:
+            return self._verb(node)
+        if node not in self._planned:
+            self._planned[node] = None  # what stays if this raises `Pending`
+            found = self._verb(node)
+            if node in self._shared:
+                found = self.book.kept(("shared", node), found, "shared")
+            self._planned[node] = found
+        known = self._planned[node]
+        if known is None:
+            raise Pending
+        if node in self._shared:  # every reader has a leaf of its own
+            return dataclasses.replace(known, node=dataclasses.replace(known.node))
+        return known
 
     def settled(self, node: Node) -> Pipeline:
         return self.book.settled(self.pipeline(node))
@@ -142,6 +160,7 @@ class Planner(Planning):
         def rewrite() -> Node:
             made = make()
             self._shared |= shared_subplans(made, self.book.shape.slots)
+            self._copied |= copied_subplans(made, self._shared)
             return made
 
         return self.decided((kind, node), rewrite)
@@ -212,8 +231,9 @@ class Planner(Planning):
     def _union(self, node: Union) -> Pipeline:
         children = all_of(*(partial(self._exactly, child) for child in node.relations))
         single = all(isinstance(child.partitioning, Single) for child in children)
-        if single and rows_of(Union(tuple(child.node for child in children))) <= _ONE_TASK_ROWS_MAX:
-            return Pipeline(Union(tuple(child.node for child in children)), Single())
+        tree = Union(tuple(child.node for child in children))
+        if single and self.book.rows_of(tree) <= _ONE_TASK_ROWS_MAX:
+            return Pipeline(tree, Single())
         # In the tasks of one child the others read nothing, and must make nothing of it.
         children = all_of(
             *(
@@ -285,6 +305,26 @@ def shared_subplans(root: Node, slots: int) -> frozenset[Node]:
         own = isinstance(node, MapBatches) or (slots > 1 and not isinstance(node, _CHEAP))
         heavy[node] = own or any(heavy[child] for child in node.inputs)
     return frozenset(node for node, count in counts.items() if count > 1 and heavy[node])
+
+
+def copied_subplans(root: Node, shared: frozenset[Node]) -> frozenset[Node]:
+    """Nodes that several verbs read and each plans for itself, with leaves of its own."""
+    counts = consumers(root)
+    copied: set[Node] = set()
+    for node in reversed(topological(root)):
+        if node not in shared and (node in copied or counts.get(node, 0) > 1):
+            copied.add(node)
+            copied.update(node.inputs)
+    return frozenset(copied - shared)
+
+
+def reads_only_finished(root: Node) -> bool:
+    """Whether all that a tree reads has its real size: planned again it would be the same."""
+    return all(
+        node.exchange.statistics is not None
+        for node in topological(root)
+        if isinstance(node, StageRead)
+    )
 
 
 _CHEAP = (Leaf, Filter, Project)

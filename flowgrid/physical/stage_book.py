@@ -31,7 +31,7 @@ from flowgrid.protocol.fragment import BlocksOutput, Output
 from flowgrid.protocol.job_graph import StageSpec, StageStatistics
 
 if TYPE_CHECKING:
-    from flowgrid.optimizer.estimates import Size
+    from flowgrid.optimizer.estimates import Estimator, Size
 
 Give = Callable[[int, GivenTable], StageSpec]
 """Turns a table in the driver's memory into a stage that has already succeeded."""
@@ -58,12 +58,14 @@ class StageBook:
         self._new: list[StageSpec] = []
         self._texts: list[str] = []
         self._roots: dict[int, Node] = {}
+        self._estimator: Estimator | None = None
 
     def finished(self, stage: int, statistics: StageStatistics) -> None:
         """A stage has succeeded with these sizes; hearing it twice changes nothing."""
         exchange = self._by_stage.get(stage)
         if exchange is not None and exchange.statistics is None:
             exchange.statistics = statistics
+            self._estimator = None  # what it knew is older
 
     def take_new(self) -> tuple[StageSpec, ...]:
         """The stages made since the last call."""
@@ -91,7 +93,22 @@ class StageBook:
 
     def estimate(self, stage: int) -> Size:
         """How much a stage will write, by the planner's guess."""
-        return _size(self._roots[stage])
+        return self._size(self._roots[stage])
+
+    def bytes_of(self, node: Node) -> float:
+        """The bytes of a relation: counted where a stage has written it, else estimated."""
+        return self._size(node).bytes
+
+    def rows_of(self, node: Node) -> float:
+        """The rows of a relation, likewise."""
+        return self._size(node).rows
+
+    def _size(self, node: Node) -> Size:
+        if self._estimator is None:
+            from flowgrid.optimizer.estimates import Estimator  # one slot estimates nothing: 10 ms
+
+            self._estimator = Estimator()
+        return self._estimator.size(node)
 
     def exchange(
         self, place: Hashable, source: Node, how: Partitioning, output: BlocksOutput, text: str
@@ -170,7 +187,7 @@ class StageBook:
         known = self._exchanges.get(place)
         if known is not None:
             return known.target_count
-        return self.shape.target_count(sum(bytes_of(source) for source in sources))
+        return self.shape.target_count(sum(self.bytes_of(source) for source in sources))
 
     def kept(self, place: Hashable, pipeline: Pipeline, text: str) -> Pipeline:
         """The pipeline's rows as blocks, spread as they are."""
@@ -196,22 +213,6 @@ class StageBook:
         output = BlocksOutput(1, "single")
         exchange = self.exchange(place, pipeline.node, Spread(), output, "broadcast")
         return self.read(exchange, pipeline.node, broadcast=True)
-
-
-def bytes_of(node: Node) -> float:
-    """The bytes of a relation: counted where a stage has written it, else estimated."""
-    return _size(node).bytes
-
-
-def rows_of(node: Node) -> float:
-    """The rows of a relation, likewise."""
-    return _size(node).rows
-
-
-def _size(node: Node) -> Size:
-    from flowgrid.optimizer.estimates import Estimator  # one slot estimates nothing: 10 ms
-
-    return Estimator().size(node)
 
 
 def _require_sizes(root: Node) -> None:
