@@ -42,10 +42,10 @@ def check(core: SchedulerCore) -> None:
 
 
 def _check_stage(state: ClusterState, stage: Stage, attempts: Counter[AttemptId]) -> None:
-    states = Counter(stage.states)
-    assert stage.live == states[TaskState.LIVE], stage.id
-    assert stage.remaining == states[TaskState.LIVE] + states[TaskState.PENDING], stage.id
-    assert len(stage.queue) == states[TaskState.PENDING], f"{stage.id}: a task is nowhere"
+    live, pending = stage.states.count(TaskState.LIVE), stage.states.count(TaskState.PENDING)
+    assert stage.live == live, stage.id
+    assert stage.remaining == live + pending, stage.id
+    assert len(stage.queue) == pending, f"{stage.id}: a task is nowhere"
     if stage.spec.given is not None:
         return
     alive = {executor.index for executor in state.executors.alive.values()}

@@ -104,8 +104,12 @@ class SimDriver:
     # -- what happens to the process -----------------------------------------------------------
 
     def kill(self) -> None:
-        self.alive = self.disk.served = False
+        self.vanish()
         self._link.close()
+
+    def vanish(self) -> None:
+        """Nobody closes its connection."""
+        self.alive = self.disk.served = False
 
     def pause(self) -> None:
         self.paused = self.disk.paused = True

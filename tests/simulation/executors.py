@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 FORK_S = 0.02
 DEATH_S = 0.01
+KILL_S = 0.1
 ANSWER_S = 0.001
 
 
@@ -97,13 +98,9 @@ class SimExecutor:
 
     def vanish(self) -> None:
         """The host is gone: nobody closes a connection, and nothing can be read any more."""
-        self.kill_silently()
-        self.disk.mounted = False
-        self.disk.files.clear()
-
-    def kill_silently(self) -> None:
-        self.alive = self.disk.served = False
+        self.alive = self.disk.served = self.disk.mounted = False
         self._end_slots()
+        self.disk.files.clear()
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -128,7 +125,9 @@ class SimExecutor:
 
     def leftovers(self) -> list[str]:
         """What still waits or runs here."""
-        return [f"slot {slot} of {self.name} is busy" for slot in self._runs]
+        return [
+            f"slot {slot} of {self.name} is busy" for slot, run in self._runs.items() if run.alive
+        ]
 
     # -- slots ---------------------------------------------------------------------------------
 
@@ -140,6 +139,8 @@ class SimExecutor:
 
     def slot_crashes(self, slot: int) -> None:
         self._runs.pop(slot).stop()
+        if slot in self._dying:
+            return
         self._dying.add(slot)
         self._later(ANSWER_S, SlotHungUp(slot))
         self._later(DEATH_S, SlotDied(slot, -11))
@@ -148,10 +149,11 @@ class SimExecutor:
         if slot in self._dying:
             return
         self._dying.add(slot)
-        run = self._runs.pop(slot, None)
+        # The template kills, and it takes its time: until then the slot goes on.
+        run, death_s = self._runs.get(slot), DEATH_S + self.world.dice.random() * KILL_S
         if run is not None:
-            run.stop()
-        self._later(DEATH_S, SlotDied(slot, -9, killed=True))
+            self.world.timeline.after(death_s, run.stop)
+        self._later(death_s, SlotDied(slot, -9, killed=True))
 
     def _end_slots(self) -> None:
         for run in self._runs.values():

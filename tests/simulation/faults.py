@@ -129,8 +129,11 @@ class Faults:
         return cls(rates, dice.choice((0.001, 0.02, 0.3)))
 
     @classmethod
-    def none(cls) -> Faults:
-        return cls({}, 0.001)
+    def chosen(cls, *faults: Fault) -> Faults:
+        """A climate of a few faults that come often."""
+        often = {Fault.UNSTABLE_STAGE: 0.5}
+        rates = {f: often.get(f, 1.0 if f in WEATHER else 0.1) for f in faults}
+        return cls(rates, 0.2)
 
     def rate(self, fault: Fault) -> float:
         return self.rates.get(fault, 0.0)

@@ -21,6 +21,18 @@ QUEUED_MAX = 40
 """Messages under way in one direction; above it the sender is told to try again."""
 
 
+class _Again(zmq.Again):
+    """Made without asking the library for its text: it is raised a hundred times per schedule."""
+
+    def __init__(self) -> None:
+        self.errno = errno.EAGAIN
+
+
+class _NoRoute(zmq.ZMQError):
+    def __init__(self) -> None:
+        self.errno = errno.EHOSTUNREACH
+
+
 class Pipe:
     """One direction of a connection."""
 
@@ -35,7 +47,7 @@ class Pipe:
     def send(self, payload: bytes) -> None:
         """Queue it; some networks deliver some messages twice. Raises `zmq.Again` when full."""
         if len(self._queue) >= QUEUED_MAX:
-            raise zmq.Again
+            raise _Again
         timeline, life = self._network.timeline, self._life
         for _ in range(2 if self._network.duplicates() else 1):
             self._queue.append(payload)
@@ -89,13 +101,13 @@ class Dealer:
         if self.connected:
             self.to_router.send(payload)
         elif len(self._unsent) >= QUEUED_MAX:
-            raise zmq.Again
+            raise _Again
         else:
             self._unsent.append(payload)
 
     def recv_multipart(self, flags: int = 0) -> list[bytes]:
         if not self._inbox:
-            raise zmq.Again
+            raise _Again
         return [self._inbox.popleft()]
 
     def close(self, linger: int | None = None) -> None:
@@ -139,7 +151,7 @@ class Router:
         identity, payload = parts
         dealer = self.dealers.get(identity)
         if dealer is None or not dealer.connected:
-            raise zmq.ZMQError(errno.EHOSTUNREACH)
+            raise _NoRoute
         dealer.to_dealer.send(payload)
 
 

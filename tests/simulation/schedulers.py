@@ -16,14 +16,17 @@ from flowgrid_scheduler.invariants import check
 from flowgrid_scheduler.links import Links, Peer
 from flowgrid_scheduler.server import SIGN_OF_LIFE
 
-from flowgrid.ids import AttemptId, ExecutorId
+from flowgrid.ids import AttemptId, ExecutorId, TaskId
 from flowgrid.protocol.codec import driver_envelopes, executor_envelopes, heartbeats
 from flowgrid.protocol.messages import (
+    AttemptFailed,
+    AttemptSucceeded,
     DriverEnvelope,
     ExecutorEnvelope,
     Fence,
     JobSucceeded,
     LaunchAttempts,
+    ReportFetchFailed,
 )
 from tests.scheduler.story import VERSIONS
 from tests.simulation.network import Router
@@ -53,6 +56,8 @@ class SimScheduler:
         self._actions: list[Action] = []
         self.recorded: list[tuple[float, Event]] = []
         self.launched_on: dict[AttemptId, ExecutorId] = {}
+        self._winners: dict[TaskId, AttemptId] = {}
+        self._unreadable: set[AttemptId] = set()
         self.paused = False
         self._turn_planned = False
         self._tick_planned = False
@@ -141,8 +146,25 @@ class SimScheduler:
         alive = set(self.core.state.executors.alive)
         actions = self.core.handle(event, now)
         check(self.core)
+        if isinstance(event, ExecutorEnvelope | DriverEnvelope):
+            self._remember(event)
         self._check_actions(actions, alive)
         self._actions += actions
+
+    def _remember(self, envelope: ExecutorEnvelope | DriverEnvelope) -> None:
+        """Who won, and which blocks somebody could not read."""
+        for word in envelope.messages:
+            match word:
+                case AttemptSucceeded():
+                    job = self.core.state.job_of(word.attempt)
+                    stage = job.stage_of(word.attempt) if job is not None else None
+                    if stage is not None:
+                        number = stage.blocks.attempts[word.attempt.partition]
+                        if number == word.attempt.number:
+                            self._winners[word.attempt.task] = word.attempt
+                case AttemptFailed() | ReportFetchFailed():
+                    if word.failure.fetch is not None:
+                        self._unreadable.add(word.failure.fetch.producer)
 
     def _check_actions(self, actions: list[Action], alive: set[ExecutorId]) -> None:
         """Nobody who is lost is asked for anything, and nothing is launched twice."""
@@ -158,11 +180,21 @@ class SimScheduler:
                 assert action.executor not in fenced, f"{action.executor} is fenced: {message}"
             if isinstance(message, LaunchAttempts) and isinstance(action, SendToExecutor):
                 for attempt in message.attempts:
-                    assert attempt not in self.launched_on, f"{attempt} is launched twice"
-                    assert attempt.number < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
+                    self._check_launch(attempt)
                     self.launched_on[attempt] = action.executor
             elif isinstance(message, JobSucceeded):
                 self._check_winners(message)
+
+    def _check_launch(self, attempt: AttemptId) -> None:
+        """Never twice, never without end, and again only what is lost."""
+        assert attempt not in self.launched_on, f"{attempt} is launched twice"
+        assert attempt.number < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
+        winner = self._winners.get(attempt.task)
+        if winner is not None and winner not in self._unreadable:
+            holder = self.launched_on[winner]
+            assert holder not in self.core.state.executors.alive, (
+                f"{winner} is there: why {attempt}"
+            )
 
     def _check_winners(self, word: JobSucceeded) -> None:
         """Every winner is an attempt that was launched where its blocks are said to be."""

@@ -33,7 +33,7 @@ class SlotRun:
         self._slot = slot
         self._request = request
         self._attempt = request.attempt
-        self._alive = True
+        self.alive = True
         self._inputs: list[Rows] = []
         self._rows_read: list[int] = []
         self._lineages: list[Lineage] = []
@@ -50,16 +50,16 @@ class SlotRun:
         return self._world.dice
 
     def stop(self) -> None:
-        self._alive = False
+        self.alive = False
 
     def _after(self, seconds: float, do: Callable[[], None]) -> None:
-        self._world.timeline.after(seconds, lambda: do() if self._alive else None)
+        self._world.timeline.after(seconds, lambda: do() if self.alive else None)
 
     def _crash(self) -> None:
         self._executor.slot_crashes(self._slot)
 
     def _answer(self, answer: FromSlot) -> None:
-        self._alive = False
+        self.alive = False
         self._executor.slot_answers(self._slot, answer)
 
     def _fail(self, kind: FailureKind, message: str, fetch: FetchFailure | None = None) -> None:

@@ -130,8 +130,10 @@ class Weather:
 
     def _kill_driver(self) -> None:
         driver = self._any_driver()
-        if driver is not None:
+        if driver is not None and self._world.dice.random() < 0.5:
             driver.kill()
+        elif driver is not None:
+            driver.vanish()
 
     def _cancel_job(self) -> None:
         driver = self._any_driver()

@@ -1,0 +1,192 @@
+"""Safeguards, each with a way to switch it off and the climate in which that must be noticed.
+
+Nothing in the product knows of this: a safeguard is switched off by putting another function in its
+place. A simulator that does not notice could not find the bug that does the same by accident.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from flowgrid_executor.core import ExecutorCore
+from flowgrid_executor.events import Action, DropJobBlocks
+from flowgrid_executor.scheduler_link import SchedulerLink
+from flowgrid_scheduler import drivers, outcomes, recovery
+from flowgrid_scheduler.block_catalog import BlockCatalog
+from flowgrid_scheduler.cluster import ClusterState
+from flowgrid_scheduler.core import SchedulerCore
+from flowgrid_scheduler.executors import Executor
+from flowgrid_scheduler.jobs import Job
+from flowgrid_scheduler.stages import Stage, TaskState
+
+from flowgrid.ids import AttemptId, JobId
+from flowgrid.protocol.failures import Failure
+from flowgrid.protocol.job_graph import ExecutorAddress
+from flowgrid.protocol.messages import ExecutorEnvelope, Heartbeat, ToExecutorEnvelope
+from tests.simulation import executors
+from tests.simulation.disks import BlockFile, Disks
+from tests.simulation.faults import Fault
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ablation:
+    """`switch_off` patches; `climate` are the faults that the safeguard is there for."""
+
+    switch_off: Callable[[Patch], None]
+    climate: tuple[Fault, ...]
+
+    @property
+    def name(self) -> str:
+        return self.switch_off.__name__
+
+
+def attempt_numbers_are_ignored(patch: Patch) -> None:
+    def is_current(stage: Stage, attempt: AttemptId) -> bool:
+        return stage.states[attempt.partition] == TaskState.LIVE
+
+    patch.setattr(Stage, "is_current", is_current)
+
+
+def rows_read_are_not_counted(patch: Patch) -> None:
+    patch.setattr(outcomes, "_check_report", lambda *_: None)
+
+
+def digests_are_not_compared(patch: Patch) -> None:
+    patch.setattr(BlockCatalog, "differs", lambda *_: False)
+
+
+def readers_are_not_rolled_back(patch: Patch) -> None:
+    patch.setattr(outcomes, "_roll_back_readers", lambda *_: True)
+
+
+def blocks_outlive_their_executor(patch: Patch) -> None:
+    patch.setattr(Stage, "held_by", lambda *_: [])
+
+
+def who_is_lost_is_not_fenced(patch: Patch) -> None:
+    patch.setattr(executors, "LEASE_SHARE", 1e9)  # nor does it know by itself
+    patch.setattr(ClusterState, "fence", lambda *_: None)
+    patch.setattr(SchedulerCore, "_fence_stranger", lambda *_: None)
+
+
+def silence_is_not_noticed(patch: Patch) -> None:
+    patch.setattr(recovery, "check_silence", lambda *_: None)
+
+
+def drivers_have_no_lease(patch: Patch) -> None:
+    patch.setattr(drivers, "check_leases", lambda *_: None)
+
+
+def old_news_of_blocks_is_believed(patch: Patch) -> None:
+    lose_block = recovery._lose_block
+
+    def believe(state: ClusterState, job: Job, stage: Stage, failure: Failure, place: str) -> bool:
+        assert failure.fetch is not None
+        partition = failure.fetch.producer.partition
+        number = stage.blocks.attempts[partition]
+        if stage.spec.given is None and number >= 0:
+            stage.lose([partition])
+            return True
+        return lose_block(state, job, stage, failure, place)
+
+    patch.setattr(recovery, "_lose_block", believe)
+
+
+def the_scheduler_ignores_gaps(patch: Patch) -> None:
+    spoke = SchedulerCore._executor_spoke
+
+    def ignore(core: SchedulerCore, envelope: ExecutorEnvelope) -> None:
+        executor = core.state.executors.alive.get(envelope.executor)
+        if executor is not None:
+            executor.received = max(executor.received, envelope.sequence)
+        spoke(core, envelope)
+
+    patch.setattr(SchedulerCore, "_executor_spoke", ignore)
+
+
+def executors_ignore_gaps(patch: Patch) -> None:
+    open_envelope = SchedulerLink._open
+
+    def ignore(link: SchedulerLink, envelope: ToExecutorEnvelope) -> Sequence[Any]:
+        link._received = max(link._received, envelope.sequence)
+        return open_envelope(link, envelope)
+
+    patch.setattr(SchedulerLink, "_open", ignore)
+
+
+def heartbeats_promise_nothing(patch: Patch) -> None:
+    def beat(executor: Executor, heartbeat: Heartbeat, awake_s: float) -> None:
+        executor.heard_s = awake_s
+
+    patch.setattr(Executor, "beat", beat)
+
+
+def jobs_are_dropped_while_slots_still_write(patch: Patch) -> None:
+    drop_job = ExecutorCore._drop_job
+
+    def drop_at_once(core: ExecutorCore, job: JobId) -> list[Action]:
+        actions = [action for action in drop_job(core, job) if action != DropJobBlocks(job)]
+        core._dropping.discard(job)
+        return [*actions, DropJobBlocks(job)]
+
+    patch.setattr(ExecutorCore, "_drop_job", drop_at_once)
+    patch.setattr(ExecutorCore, "_bury", _bury_without_dropping(ExecutorCore._bury))
+
+
+def _bury_without_dropping(bury: Callable[..., list[Action]]) -> Callable[..., list[Action]]:
+    def bury_only(core: ExecutorCore, slot: Any, how: str) -> list[Action]:
+        return [a for a in bury(core, slot, how) if type(a).__name__ != "DropBlocks"]
+
+    return bury_only
+
+
+def checksums_are_not_verified(patch: Patch) -> None:
+    patch.setattr(BlockFile, "verify", lambda *_: True)
+
+
+def blocks_are_named_without_their_attempt(patch: Patch) -> None:
+    open_file = Disks.open
+
+    def open_any(
+        disks: Disks, host: str, address: ExecutorAddress, attempt: AttemptId
+    ) -> BlockFile:
+        files = disks.by_directory[address.directory].files
+        same = [other for other in files if other.task == attempt.task]
+        return open_file(disks, host, address, min(same, default=attempt))
+
+    patch.setattr(Disks, "open", open_any)
+
+
+def a_task_that_was_taken_back_is_forgotten(patch: Patch) -> None:
+    patch.setattr(Stage, "put_back", lambda *_, **__: None)
+
+
+ABLATIONS = (
+    Ablation(
+        attempt_numbers_are_ignored,
+        (Fault.PAUSE_EXECUTOR, Fault.UNSTABLE_STAGE, Fault.KILL_EXECUTOR, Fault.BLOCK_VANISHES),
+    ),
+    Ablation(rows_read_are_not_counted, (Fault.ROWS_LOST,)),
+    Ablation(digests_are_not_compared, (Fault.UNSTABLE_STAGE, Fault.KILL_EXECUTOR)),
+    Ablation(readers_are_not_rolled_back, (Fault.UNSTABLE_STAGE, Fault.BLOCK_VANISHES)),
+    Ablation(blocks_outlive_their_executor, (Fault.KILL_EXECUTOR,)),
+    Ablation(who_is_lost_is_not_fenced, (Fault.BREAK_CONNECTION,)),
+    Ablation(silence_is_not_noticed, (Fault.HOST_LOST,)),
+    Ablation(drivers_have_no_lease, (Fault.KILL_DRIVER,)),
+    Ablation(old_news_of_blocks_is_believed, (Fault.BLOCK_VANISHES, Fault.SLOW)),
+    Ablation(the_scheduler_ignores_gaps, (Fault.BREAK_CONNECTION,)),
+    Ablation(executors_ignore_gaps, (Fault.BREAK_CONNECTION,)),
+    Ablation(heartbeats_promise_nothing, (Fault.BREAK_CONNECTION,)),
+    Ablation(jobs_are_dropped_while_slots_still_write, (Fault.CANCEL_JOB,)),
+    Ablation(checksums_are_not_verified, (Fault.BLOCK_CORRUPT,)),
+    Ablation(
+        blocks_are_named_without_their_attempt,
+        (Fault.BLOCK_VANISHES, Fault.UNSTABLE_STAGE, Fault.CUT_DATA),
+    ),
+    Ablation(a_task_that_was_taken_back_is_forgotten, (Fault.KILL_EXECUTOR,)),
+)
