@@ -77,7 +77,7 @@ class Config:
         parse_bytes,
     )
     planner_split_bytes: int = _setting(
-        64 * MIB, "bytes of input files one scan task should read, at most", parse_bytes
+        256 * MIB, "bytes of input files one scan task should read, at most", parse_bytes
     )
     planner_broadcast_bytes_max: int = _setting(
         64 * MIB,
