@@ -21,7 +21,7 @@ class Leaf(Node):
 
     fields: tuple[Field, ...]
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Node, ...]:
         return ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlglot import exp
 
@@ -49,7 +50,7 @@ class SortKey:
 class Node:
     """A relation: rows with named columns."""
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Node, ...]:
         """The relations this one is made of, in the order of its `Node` fields."""
         found: list[Node] = []

@@ -145,7 +145,7 @@ class KernelQuery(Node):
         found: Node | str = vars(self)["found"]
         return found
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Node, ...]:
         return self.relations
 
