@@ -96,4 +96,4 @@ def _machine_share() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # all is closed, and taking the interpreter down would take its time

@@ -82,6 +82,7 @@ def describe(query: str) -> tuple[Field, ...]:
     return tuple(Field(row[0], row[1]) for row in rows)
 
 
+@functools.lru_cache(256)
 def arrow_schema(fields: tuple[Field, ...]) -> pa.Schema:
     """The Arrow schema that the kernel exports for these columns."""
     import pyarrow as pa

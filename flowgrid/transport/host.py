@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from pathlib import Path
 
 
+@functools.cache
 def host_identity() -> str:
     """The same text for processes that can map each other's block files, and for no others.
 

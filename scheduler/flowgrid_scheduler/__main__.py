@@ -100,4 +100,4 @@ def _remove_when_alone(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # all is closed, and taking the interpreter down would take its time
