@@ -166,27 +166,25 @@ def a_task_that_was_taken_back_is_forgotten(patch: Patch) -> None:
     patch.setattr(Stage, "put_back", lambda *_, **__: None)
 
 
+F = Fault
+
 ABLATIONS = (
+    Ablation(attempt_numbers_are_ignored, (F.UNSTABLE_STAGE, F.BLOCK_VANISHES, F.CLOG_CONNECTION)),
+    Ablation(rows_read_are_not_counted, (F.ROWS_LOST,)),
+    Ablation(digests_are_not_compared, (F.UNSTABLE_STAGE, F.KILL_EXECUTOR)),
+    Ablation(readers_are_not_rolled_back, (F.UNSTABLE_STAGE, F.BLOCK_VANISHES)),
+    Ablation(blocks_outlive_their_executor, (F.KILL_EXECUTOR,)),
+    Ablation(who_is_lost_is_not_fenced, (F.BREAK_CONNECTION,)),
+    Ablation(silence_is_not_noticed, (F.HOST_LOST,)),
+    Ablation(drivers_have_no_lease, (F.KILL_DRIVER,)),
+    Ablation(old_news_of_blocks_is_believed, (F.BLOCK_VANISHES, F.SLOW)),
+    Ablation(the_scheduler_ignores_gaps, (F.BREAK_CONNECTION,)),
+    Ablation(executors_ignore_gaps, (F.BREAK_CONNECTION,)),
+    Ablation(heartbeats_promise_nothing, (F.BREAK_CONNECTION, F.CLOG_CONNECTION)),
+    Ablation(jobs_are_dropped_while_slots_still_write, (F.CANCEL_JOB,)),
+    Ablation(checksums_are_not_verified, (F.BLOCK_CORRUPT,)),
     Ablation(
-        attempt_numbers_are_ignored,
-        (Fault.PAUSE_EXECUTOR, Fault.UNSTABLE_STAGE, Fault.KILL_EXECUTOR, Fault.BLOCK_VANISHES),
+        blocks_are_named_without_their_attempt, (F.BLOCK_VANISHES, F.UNSTABLE_STAGE, F.CUT_DATA)
     ),
-    Ablation(rows_read_are_not_counted, (Fault.ROWS_LOST,)),
-    Ablation(digests_are_not_compared, (Fault.UNSTABLE_STAGE, Fault.KILL_EXECUTOR)),
-    Ablation(readers_are_not_rolled_back, (Fault.UNSTABLE_STAGE, Fault.BLOCK_VANISHES)),
-    Ablation(blocks_outlive_their_executor, (Fault.KILL_EXECUTOR,)),
-    Ablation(who_is_lost_is_not_fenced, (Fault.BREAK_CONNECTION,)),
-    Ablation(silence_is_not_noticed, (Fault.HOST_LOST,)),
-    Ablation(drivers_have_no_lease, (Fault.KILL_DRIVER,)),
-    Ablation(old_news_of_blocks_is_believed, (Fault.BLOCK_VANISHES, Fault.SLOW)),
-    Ablation(the_scheduler_ignores_gaps, (Fault.BREAK_CONNECTION,)),
-    Ablation(executors_ignore_gaps, (Fault.BREAK_CONNECTION,)),
-    Ablation(heartbeats_promise_nothing, (Fault.BREAK_CONNECTION,)),
-    Ablation(jobs_are_dropped_while_slots_still_write, (Fault.CANCEL_JOB,)),
-    Ablation(checksums_are_not_verified, (Fault.BLOCK_CORRUPT,)),
-    Ablation(
-        blocks_are_named_without_their_attempt,
-        (Fault.BLOCK_VANISHES, Fault.UNSTABLE_STAGE, Fault.CUT_DATA),
-    ),
-    Ablation(a_task_that_was_taken_back_is_forgotten, (Fault.KILL_EXECUTOR,)),
+    Ablation(a_task_that_was_taken_back_is_forgotten, (F.KILL_EXECUTOR,)),
 )

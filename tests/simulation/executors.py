@@ -31,7 +31,6 @@ from flowgrid_executor.events import (
 from flowgrid_executor.scheduler_link import SchedulerLink
 from flowgrid_executor.server import LEASE_SHARE
 from flowgrid_executor.slot_protocol import (
-    AttemptDone,
     ForkSlot,
     FromSlot,
     KillSlot,
@@ -133,8 +132,6 @@ class SimExecutor:
 
     def slot_answers(self, slot: int, answer: FromSlot) -> None:
         self._runs.pop(slot, None)
-        if isinstance(answer, AttemptDone):
-            self.world.finished.add(answer.attempt)
         self._later(ANSWER_S, SlotAnswered(slot, answer))
 
     def slot_crashes(self, slot: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flowgrid_scheduler.core import SchedulerCore
+from flowgrid_scheduler.journal import Journal, JournalHeader, replay
 
 from tests.simulation.world import World
 
@@ -10,11 +13,25 @@ COMMAND = "python -m tests.simulation {}"
 REPLAYED_ONE_IN = 10
 
 
-def run_seed(world: World) -> None:
-    """Raises `AssertionError`, or whatever a core raised, if anything is not as it must be."""
-    world.run()
-    if world.seed % REPLAYED_ONE_IN == 0:
-        check_replay(world)
+class BadSchedule(AssertionError):
+    """What went wrong, the end of its story, and the line that tells it again."""
+
+    def __init__(self, world: World, error: Exception, lines: int) -> None:
+        story = "\n".join(world.story(lines))
+        what = f"{type(error).__name__}: {error}"
+        super().__init__(f"{story}\n{what}\nreplay with: {COMMAND.format(world.seed)}")
+
+
+def run_seed(seed: int, lines: int = 30) -> World:
+    """Raises `BadSchedule` if anything is not as it must be."""
+    world = World(seed)
+    try:
+        world.run()
+        if seed % REPLAYED_ONE_IN == 0:
+            check_replay(world)
+    except Exception as error:
+        raise BadSchedule(world, error, lines) from error
+    return world
 
 
 def check_replay(world: World) -> None:
@@ -23,3 +40,13 @@ def check_replay(world: World) -> None:
     for now, event in world.scheduler.recorded:
         again.handle(event, now)
     assert again.digest() == world.scheduler.core.digest(), "the same events, another state"
+
+
+def check_journal(world: World, directory: Path) -> None:
+    """The same by way of a file."""
+    header = JournalHeader(world.scheduler.identity, world.config.to_conf())
+    journal = Journal(directory, header)
+    for now, event in world.scheduler.recorded:
+        journal.append(now, event)
+    journal.close()
+    assert replay(journal.path).digest() == world.scheduler.core.digest()

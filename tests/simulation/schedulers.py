@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import zmq
-from flowgrid_scheduler.actions import Action, SendToExecutor
+from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
@@ -16,27 +16,18 @@ from flowgrid_scheduler.invariants import check
 from flowgrid_scheduler.links import Links, Peer
 from flowgrid_scheduler.server import SIGN_OF_LIFE
 
-from flowgrid.ids import AttemptId, ExecutorId, TaskId
+from flowgrid.ids import ExecutorId
 from flowgrid.protocol.codec import driver_envelopes, executor_envelopes, heartbeats
-from flowgrid.protocol.messages import (
-    AttemptFailed,
-    AttemptSucceeded,
-    DriverEnvelope,
-    ExecutorEnvelope,
-    Fence,
-    JobSucceeded,
-    LaunchAttempts,
-    ReportFetchFailed,
-)
+from flowgrid.protocol.messages import DriverEnvelope, ExecutorEnvelope
 from tests.scheduler.story import VERSIONS
 from tests.simulation.network import Router
+from tests.simulation.witness import Witness
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PROBE_S = 0.5
 TURN_S = 0.000_1
-ATTEMPTS_PER_TASK_MAX = 100
 
 
 class SimScheduler:
@@ -55,9 +46,7 @@ class SimScheduler:
         self._links = Links(cast("zmq.Socket[bytes]", self._control), epoch)
         self._actions: list[Action] = []
         self.recorded: list[tuple[float, Event]] = []
-        self.launched_on: dict[AttemptId, ExecutorId] = {}
-        self._winners: dict[TaskId, AttemptId] = {}
-        self._unreadable: set[AttemptId] = set()
+        self.witness = Witness(self.core)
         self.paused = False
         self._turn_planned = False
         self._tick_planned = False
@@ -137,78 +126,15 @@ class SimScheduler:
             if self._links.heard(peer, identity):
                 self._handle(envelope)
 
-    # -- the core, watched ---------------------------------------------------------------------
-
     def _handle(self, event: Event) -> None:
         now = self._world.timeline.now
         self._world.note("scheduler", event)
         self.recorded.append((now, event))
-        alive = set(self.core.state.executors.alive)
         actions = self.core.handle(event, now)
         check(self.core)
-        if isinstance(event, ExecutorEnvelope | DriverEnvelope):
-            self._remember(event)
-        self._check_actions(actions, alive)
+        self.witness.heard(event)
+        self.witness.saw(actions)
         self._actions += actions
-
-    def _remember(self, envelope: ExecutorEnvelope | DriverEnvelope) -> None:
-        """Who won, and which blocks somebody could not read."""
-        for word in envelope.messages:
-            match word:
-                case AttemptSucceeded():
-                    job = self.core.state.job_of(word.attempt)
-                    stage = job.stage_of(word.attempt) if job is not None else None
-                    if stage is not None:
-                        number = stage.blocks.attempts[word.attempt.partition]
-                        if number == word.attempt.number:
-                            self._winners[word.attempt.task] = word.attempt
-                case AttemptFailed() | ReportFetchFailed():
-                    if word.failure.fetch is not None:
-                        self._unreadable.add(word.failure.fetch.producer)
-
-    def _check_actions(self, actions: list[Action], alive: set[ExecutorId]) -> None:
-        """Nobody who is lost is asked for anything, and nothing is launched twice."""
-        alive = alive | set(self.core.state.executors.alive)
-        fenced: set[ExecutorId] = set()
-        for action in actions:
-            message = action.message
-            if isinstance(action, SendToExecutor):
-                if isinstance(message, Fence):
-                    fenced.add(action.executor)
-                    continue
-                assert action.executor in alive, f"{action.executor} is lost, and gets {message}"
-                assert action.executor not in fenced, f"{action.executor} is fenced: {message}"
-            if isinstance(message, LaunchAttempts) and isinstance(action, SendToExecutor):
-                for attempt in message.attempts:
-                    self._check_launch(attempt)
-                    self.launched_on[attempt] = action.executor
-            elif isinstance(message, JobSucceeded):
-                self._check_winners(message)
-
-    def _check_launch(self, attempt: AttemptId) -> None:
-        """Never twice, never without end, and again only what is lost."""
-        assert attempt not in self.launched_on, f"{attempt} is launched twice"
-        assert attempt.number < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
-        winner = self._winners.get(attempt.task)
-        if winner is not None and winner not in self._unreadable:
-            holder = self.launched_on[winner]
-            assert holder not in self.core.state.executors.alive, (
-                f"{winner} is there: why {attempt}"
-            )
-
-    def _check_winners(self, word: JobSucceeded) -> None:
-        """Every winner is an attempt that was launched where its blocks are said to be."""
-        state = self.core.state
-        for stage in state.jobs[word.job.number].stages:
-            if stage.spec.given is not None:
-                continue
-            for partition, number in enumerate(stage.blocks.attempts):
-                if number < 0:
-                    continue
-                winner = AttemptId(word.job.number, stage.id.number, partition, number)
-                holder = state.executors.address_of(stage.blocks.holders[partition]).executor
-                assert self.launched_on.get(winner) == holder, f"{winner} won on {holder}"
-                assert winner in self._world.finished, f"{winner} won and never finished"
 
 
 def _unreachable(peer: Peer) -> Event:

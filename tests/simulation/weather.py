@@ -72,6 +72,7 @@ class Weather:
     def _strike(self, fault: Fault) -> None:
         if not self._fine:
             self._world.note("weather", fault)
+            self._world.struck.add(fault)
             self._strikes[fault]()
             self._plan(fault)
 

@@ -58,11 +58,10 @@ class World:
         self.hosts = [f"host-{number}" for number in range(self.dice.randint(1, 3))]
         self.programs: list[Program] = []
         self.staging: list[dict[tuple[AttemptId, str], StagedFile]] = []
-        self.finished: set[AttemptId] = set()
-        """Attempts that did all their work."""
         self.executors: list[SimExecutor] = []
         self.drivers: list[SimDriver] = []
         self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE)
+        self.struck: set[Fault] = set()
         self._calm = False
         self._maker = ProgramMaker(self.dice)
         self._ran: set[AttemptId] = set()
@@ -131,6 +130,8 @@ class World:
     def make_program(self, driver: ExecutorAddress) -> Program:
         salted = self.faults.rate(Fault.UNSTABLE_STAGE)
         program = self._maker.make(len(self.programs), driver, salted)
+        if not program.deterministic:
+            self.struck.add(Fault.UNSTABLE_STAGE)
         self.programs.append(program)
         self.staging.append({})
         return program
@@ -140,13 +141,16 @@ class World:
     def strikes(self, fault: Fault) -> bool:
         """Whether a fault that comes by chance comes now."""
         rate = self.faults.rates.get(fault)
-        return rate is not None and not self._calm and self.dice.random() < rate
+        if rate is None or self._calm or self.dice.random() >= rate:
+            return False
+        self.struck.add(fault)
+        return True
 
     def check_run(self, executor: SimExecutor, attempt: AttemptId) -> None:
         """An attempt runs once, and where it was launched."""
         assert attempt not in self._ran, f"{attempt} runs twice"
         self._ran.add(attempt)
-        launched_on = self.scheduler.launched_on[attempt]
+        launched_on = self.scheduler.witness.launched_on[attempt]
         assert launched_on == executor.id, f"{attempt} runs on {executor.id}, not on {launched_on}"
 
     def note(self, who: str, what: object) -> None:

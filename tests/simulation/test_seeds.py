@@ -1,0 +1,57 @@
+"""A fixed number of schedules, the same in every run. Any other: `python -m tests.simulation`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.faults import Fault
+from tests.simulation.schedule import check_journal, run_seed
+
+FIRST_SEED = 1_000_000
+BLOCKS = 8
+BLOCK_SCHEDULES = 300
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_whatever_happens_the_answer_is_right_or_a_named_error(block: int) -> None:
+    struck: set[Fault] = set()
+    ends: Counter[str] = Counter()
+    first = FIRST_SEED + block * BLOCK_SCHEDULES
+    for seed in range(first, first + BLOCK_SCHEDULES):
+        world = run_seed(seed)
+        struck |= world.struck
+        ends.update(job.ended for driver in world.drivers for job in driver.jobs)
+    assert struck == set(Fault), "a fault that never comes proves nothing"
+    assert ends["succeeded"] > ends.total() / 2, f"too few answers to judge: {ends}"
+
+
+def test_the_journal_of_a_schedule_makes_the_same_state(tmp_path: Path) -> None:
+    check_journal(run_seed(FIRST_SEED), tmp_path)
+
+
+def test_the_same_seed_is_the_same_schedule_whatever_the_hash_seed() -> None:
+    program = (
+        "from tests.simulation.schedule import run_seed\n"
+        "for seed in range(5):\n"
+        "    world = run_seed(seed)\n"
+        "    print(world.scheduler.core.digest(), world.timeline.happened, world.timeline.now)\n"
+    )
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join(str(root / part) for part in (".", "scheduler", "executor"))
+    stories = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("0", "1", "4711")
+    }
+    assert len(stories) == 1

@@ -1,0 +1,126 @@
+"""Remembers everything that a scheduler heard and said, and complains of what must never be.
+
+The invariants of `flowgrid_scheduler` look at a state; these look at a history.
+"""
+
+from __future__ import annotations
+
+from flowgrid_scheduler.actions import Action, SendToExecutor
+from flowgrid_scheduler.core import SchedulerCore
+from flowgrid_scheduler.events import Event
+
+from flowgrid.ids import AttemptId, ExecutorId, TaskId
+from flowgrid.protocol.messages import (
+    AttemptCancelled,
+    AttemptFailed,
+    AttemptSucceeded,
+    CancelAttempts,
+    DriverEnvelope,
+    ExecutorEnvelope,
+    Fence,
+    FromDriver,
+    FromExecutor,
+    JobSucceeded,
+    LaunchAttempts,
+    ReportFetchFailed,
+)
+
+ATTEMPTS_PER_TASK_MAX = 100
+"""A task that is tried more often is tried for ever."""
+
+WANTED_MAX = 1
+"""Attempts of a task that are under way and that nobody has asked to stop."""
+
+
+class Witness:
+    """Of one start of a scheduler."""
+
+    def __init__(self, core: SchedulerCore) -> None:
+        self._core = core
+        self._lost: set[ExecutorId] = set()
+        self._reported: set[AttemptId] = set()
+        self._winners: dict[TaskId, AttemptId] = {}
+        self._unreadable: set[AttemptId] = set()
+        self._wanted: dict[TaskId, set[AttemptId]] = {}
+        self.launched_on: dict[AttemptId, ExecutorId] = {}
+
+    def heard(self, event: Event) -> None:
+        """After the core has handled it."""
+        if isinstance(event, ExecutorEnvelope | DriverEnvelope):
+            for word in event.messages:
+                self._heard_word(word)
+
+    def _heard_word(self, word: FromExecutor | FromDriver) -> None:
+        match word:
+            case AttemptSucceeded():
+                self._stopped(word.attempt)
+                self._reported.add(word.attempt)
+                if self._is_winner(word.attempt):
+                    self._winners[word.attempt.task] = word.attempt
+            case AttemptCancelled():
+                self._stopped(word.attempt)
+            case AttemptFailed():
+                self._stopped(word.attempt)
+                if word.failure.fetch is not None:
+                    self._unreadable.add(word.failure.fetch.producer)
+            case ReportFetchFailed():
+                if word.failure.fetch is not None:
+                    self._unreadable.add(word.failure.fetch.producer)
+            case _:
+                pass  # says nothing about attempts
+
+    def _is_winner(self, attempt: AttemptId) -> bool:
+        job = self._core.state.job_of(attempt)
+        stage = job.stage_of(attempt) if job is not None else None
+        return stage is not None and stage.blocks.attempts[attempt.partition] == attempt.number
+
+    def _stopped(self, attempt: AttemptId) -> None:
+        self._wanted.get(attempt.task, set()).discard(attempt)
+
+    # -- what the scheduler says ---------------------------------------------------------------
+
+    def saw(self, actions: list[Action]) -> None:
+        """Nobody who is lost is asked for anything, and every launch has a reason."""
+        for action in actions:
+            message = action.message
+            if isinstance(action, SendToExecutor):
+                if isinstance(message, Fence):
+                    self._lost.add(action.executor)
+                assert isinstance(message, Fence) or action.executor not in self._lost, (
+                    f"{action.executor} is lost, and is asked for {message}"
+                )
+            if isinstance(message, LaunchAttempts) and isinstance(action, SendToExecutor):
+                for attempt in message.attempts:
+                    self._check_launch(attempt)
+                    self.launched_on[attempt] = action.executor
+            elif isinstance(message, CancelAttempts):
+                for attempt in message.attempts:
+                    self._stopped(attempt)
+            elif isinstance(message, JobSucceeded):
+                self._check_winners(message)
+
+    def _check_launch(self, attempt: AttemptId) -> None:
+        """Never twice, never without end, never one too many, and again only what is lost."""
+        assert attempt not in self.launched_on, f"{attempt} is launched twice"
+        assert attempt.number < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
+        alive = self._core.state.executors.alive
+        wanted = {a for a in self._wanted.get(attempt.task, ()) if self.launched_on[a] in alive}
+        assert len(wanted) < WANTED_MAX, f"{attempt} is launched beside {wanted}"
+        self._wanted[attempt.task] = wanted | {attempt}
+        winner = self._winners.get(attempt.task)
+        if winner is not None and winner not in self._unreadable:
+            assert self.launched_on[winner] not in alive, f"{winner} is there: why {attempt}?"
+
+    def _check_winners(self, word: JobSucceeded) -> None:
+        """Every winner is an attempt that ran where its blocks are said to be, and said so."""
+        state = self._core.state
+        for stage in state.jobs[word.job.number].stages:
+            if stage.spec.given is not None:
+                continue
+            for partition, number in enumerate(stage.blocks.attempts):
+                if number < 0:
+                    continue
+                winner = AttemptId(word.job.number, stage.id.number, partition, number)
+                holder = state.executors.address_of(stage.blocks.holders[partition]).executor
+                assert self.launched_on.get(winner) == holder, f"{winner} won on {holder}"
+                assert winner in self._reported, f"{winner} won and never succeeded"
