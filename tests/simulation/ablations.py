@@ -21,13 +21,13 @@ from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.executors import Executor
 from flowgrid_scheduler.jobs import Job
 from flowgrid_scheduler.stages import Stage, TaskState
+from flowgrid_scheduler.task_queue import TaskQueue
 
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.failures import Failure
-from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import ExecutorEnvelope, Heartbeat, ToExecutorEnvelope
 from tests.simulation import executors
-from tests.simulation.disks import BlockFile, Disks
+from tests.simulation.disks import BlockFile
 from tests.simulation.faults import Fault
 
 Patch = pytest.MonkeyPatch
@@ -149,17 +149,17 @@ def checksums_are_not_verified(patch: Patch) -> None:
     patch.setattr(BlockFile, "verify", lambda *_: True)
 
 
-def blocks_are_named_without_their_attempt(patch: Patch) -> None:
-    open_file = Disks.open
+def tasks_avoid_the_only_executor(patch: Patch) -> None:
+    take, has_for = TaskQueue.take, TaskQueue.has_for
 
-    def open_any(
-        disks: Disks, host: str, address: ExecutorAddress, attempt: AttemptId
-    ) -> BlockFile:
-        files = disks.by_directory[address.directory].files
-        same = [other for other in files if other.task == attempt.task]
-        return open_file(disks, host, address, min(same, default=attempt))
+    def take_elsewhere(queue: TaskQueue, executor: int, alone: bool, steal: bool) -> int | None:
+        return take(queue, executor, alone=False, steal=steal)
 
-    patch.setattr(Disks, "open", open_any)
+    def has_elsewhere(queue: TaskQueue, executor: int, alone: bool) -> bool:
+        return has_for(queue, executor, alone=False)
+
+    patch.setattr(TaskQueue, "take", take_elsewhere)
+    patch.setattr(TaskQueue, "has_for", has_elsewhere)
 
 
 def a_task_that_was_taken_back_is_forgotten(patch: Patch) -> None:
@@ -183,8 +183,6 @@ ABLATIONS = (
     Ablation(heartbeats_promise_nothing, (F.BREAK_CONNECTION, F.CLOG_CONNECTION)),
     Ablation(jobs_are_dropped_while_slots_still_write, (F.CANCEL_JOB,)),
     Ablation(checksums_are_not_verified, (F.BLOCK_CORRUPT,)),
-    Ablation(
-        blocks_are_named_without_their_attempt, (F.BLOCK_VANISHES, F.UNSTABLE_STAGE, F.CUT_DATA)
-    ),
+    Ablation(tasks_avoid_the_only_executor, (F.OUT_OF_MEMORY,)),
     Ablation(a_task_that_was_taken_back_is_forgotten, (F.KILL_EXECUTOR,)),
 )
