@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, cast, column, quote, to_sql
-from flowgrid.logical.nodes import Aggregate, Distinct, Named, Node, Project
+from flowgrid.logical.nodes import Aggregate, Distinct, Join, JoinKind, Named, Node, Project
 from flowgrid.logical.schema import aggregate_functions, schema_of
 from flowgrid.protocol.fragment import Field
 
@@ -279,3 +279,43 @@ def distinct_argument(aggregate: Aggregate) -> Node | None:
             reads.setdefault(found.name)
     kept = tuple(Named(name, column(name)) for name in reads)
     return Distinct(Project(aggregate.input, kept)) if kept else None
+
+
+def by_distinct_argument(aggregate: Aggregate) -> Node | None:
+    """An aggregate without keys as a row of several: one over all rows, one over each argument's
+    distinct values, which can be met by hash and folded in parts.
+
+    None if no call, or one of a kind that cannot be separated, is over DISTINCT values.
+    """
+    tokens = _Tokens(aggregate)
+    parts: dict[Expr | None, list[Named]] = {}
+    for name, call in zip(tokens.names, tokens.calls.values(), strict=True):
+        over = [argument for argument in call.arguments if isinstance(argument, exp.Distinct)]
+        if not over:
+            parts.setdefault(None, []).append(Named(name, call.tree))
+            continue
+        if len(call.arguments) > 1 or len(over[0].expressions) > 1 or not _is_bare(call.tree):
+            return None
+        tree = call.tree.copy()
+        for found in list(tree.find_all(exp.Distinct)):
+            found.replace(column(_VALUE))
+        parts.setdefault(over[0].expressions[0], []).append(Named(name, tree))
+    if parts.keys() <= {None}:
+        return None
+    rows: list[Node] = []
+    for argument, calls in parts.items():
+        source = aggregate.input
+        if argument is not None:
+            source = Distinct(Project(source, (Named(_VALUE, argument),)))
+        rows.append(Aggregate(source, (), tuple(calls)))
+    joined = reduce(lambda left, right: Join(left, right, JoinKind.CROSS), rows)
+    wanted = [Named(one.name, tokens.over_folded(one.expression)) for one in aggregate.aggregates]
+    return Project(joined, tuple(wanted))
+
+
+_VALUE = "#value"
+
+
+def _is_bare(call: Expr) -> bool:
+    """Without FILTER and the like around it."""
+    return not isinstance(call, exp.Filter | exp.WithinGroup | exp.IgnoreNulls | exp.RespectNulls)

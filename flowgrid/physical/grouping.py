@@ -42,6 +42,9 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
         met = _met(planner, node, folded.partial, [column(key) for key in folded.keys])
         done = folded.finish(met.node)
         return Pipeline(done, _after_finish(met.partitioning, done))
+    apart = None if node.keys else aggregation.by_distinct_argument(node)
+    if apart is not None:
+        return planner.pipeline(planner.rewritten("distinct", node, lambda: apart))
     rows = aggregation.distinct_argument(here)
     if not node.keys:
         planner.book.notes.append(

@@ -161,6 +161,8 @@ class Planner(Planning):
             made = make()
             self._shared |= shared_subplans(made, self.book.shape.slots)
             self._copied |= copied_subplans(made, self._shared)
+            for below in topological(made):  # which may have got more readers
+                self._planned.pop(below, None)
             return made
 
         return self.decided((kind, node), rewrite)

@@ -100,3 +100,17 @@ def test_grouping_sets_are_a_union_of_groupings(
     """
     run = agree(partitioned(session.sql(query).node))
     assert "gathered" not in run.stages
+
+
+def test_distinct_values_of_a_whole_frame_are_met_by_hash(agree: Agree, sales: DataFrame) -> None:
+    frame = sales.filter("id % 2 = 0").agg(
+        "count(DISTINCT shop) AS shops",
+        "sum(DISTINCT price) + sum(DISTINCT shop % 10) AS mixed",
+        "avg(price) AS mean",
+        "count(*) AS n",
+    )
+    for force in (True, False):
+        run = agree(frame.node, planner__force_exchanges=force)
+        assert "gathered" not in run.stages
+    filtered = sales.agg("count(DISTINCT shop) FILTER (WHERE price > 7) AS shops")
+    assert "gathered" in agree(filtered.node, planner__force_exchanges=True).stages
