@@ -287,9 +287,7 @@ def test_a_given_block_is_known_under_the_name_that_its_driver_gave_it(
     outputs = msgspec.structs.replace(table.given, written_as=StageId(0, 7))
     table = msgspec.structs.replace(table, given=outputs)
     story.joins("a").submits(table, reduces(1, table))
-    for _ in range(4):
-        if not (readers := story.launched(1)):
-            break
+    while readers := story.launched(1):
         story.fails(readers[0], fetch_failure(AttemptId(0, 7, 1, 0), "z", cause))
 
     assert story.failure().failure.kind is FailureKind.FETCH_FAILED
