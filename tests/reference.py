@@ -59,7 +59,10 @@ def run(root: Node) -> pa.Table:
     """All rows of a plan, with plain Arrow types."""
     with duckdb.connect(config={"threads": 1}) as kernel:
         relation = _relation(kernel, root)
-        table = relation.to_arrow_table()
+        return _plain(relation.to_arrow_table())
+
+
+def _plain(table: pa.Table) -> pa.Table:
     batches = [to_plain(batch) for batch in table.to_batches()]
     return pa.Table.from_batches(batches, plain_schema(table.schema))
 
@@ -67,6 +70,7 @@ def run(root: Node) -> pa.Table:
 def _relation(kernel: duckdb.DuckDBPyConnection, root: Node) -> duckdb.DuckDBPyRelation:
     kernel.execute("SET TimeZone = 'UTC'")
     kernel.execute("SET arrow_output_version = '1.5'")
+    kernel.execute("SET arrow_lossless_conversion = true")
     leaves: dict[Leaf, str] = {}
     for node in topological(root):
         if isinstance(node, Leaf):
@@ -75,7 +79,7 @@ def _relation(kernel: duckdb.DuckDBPyConnection, root: Node) -> duckdb.DuckDBPyR
     for step in steps(root, leaves):
         if isinstance(step, PythonStep):
             kernel.register(
-                step.name, _call(step, kernel.table(quote(step.input)).to_arrow_table())
+                step.name, _call(step, _plain(kernel.table(quote(step.input)).to_arrow_table()))
             )
         else:
             kernel.execute(f"CREATE TEMP VIEW {quote(step.name)} AS {step.sql}")

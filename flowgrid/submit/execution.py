@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flowgrid.config import Config
+from flowgrid.errors import JobError
+from flowgrid.protocol.failures import FailureKind
 from flowgrid.protocol.messages import JobFailed, JobSucceeded, StageSucceeded
 from flowgrid.submit.client import Job, JobClient
 from flowgrid.submit.failures import raise_failure
@@ -24,8 +27,6 @@ from flowgrid.submit.master import LocalMaster, Master
 from flowgrid.transport.security import Keys, Role
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from flowgrid.io.commit import Staging
     from flowgrid.logical.nodes import Node, Write
     from flowgrid.physical.layout import Shape
@@ -70,9 +71,18 @@ class Engine:
         from flowgrid.logical.nodes import Write
         from flowgrid.logical.schema import schema_of
 
-        schema_of(plan.input if isinstance(plan, Write) else plan)  # what cannot mean anything
-        if not isinstance(plan, Write):
-            return self._run(plan, None)
+        relation = plan.input if isinstance(plan, Write) else plan
+        if self._slots != 1 or "duckdb" in sys.modules:
+            schema_of(relation)  # what cannot mean anything is refused before a task runs
+        try:
+            return self._write(plan) if isinstance(plan, Write) else self._run(plan, None)
+        except JobError as error:
+            # One slot runs the plan as it is, so its kernel may be the first that looks at it.
+            if error.kind == FailureKind.QUERY_ERROR:
+                schema_of(relation)
+            raise
+
+    def _write(self, plan: Write) -> Result:
         from flowgrid.io import commit
 
         staging = commit.prepare(plan.path, plan.mode)
@@ -104,7 +114,6 @@ class Engine:
         return Shape(self._slots or self._client.wait_for_slots(), self._config)
 
     def _run(self, plan: Node, sink: SinkOutput | None) -> Result:
-        from flowgrid.logical.schema import arrow_schema, schema_of
         from flowgrid.physical.planner import Planner
 
         shape = self._shape()
@@ -114,16 +123,15 @@ class Engine:
         name = f"{self._name} {next(self._numbers)}"
         job = self._client.submit(name, first.stages, first.complete)
         try:
-            schema = arrow_schema(schema_of(plan))  # imports pyarrow: 0.1 s
+            import pyarrow  # noqa: F401, 0.1 s that the job takes anyway
+
             succeeded = _follow(job, planner)
         except KeyboardInterrupt:
             job.cancel("interrupted")
             raise
-        return self._result(job, succeeded, schema, planner)
+        return self._result(job, succeeded, planner)
 
-    def _result(
-        self, job: Job, succeeded: JobSucceeded, schema: pa.Schema, planner: Planner
-    ) -> Result:
+    def _result(self, job: Job, succeeded: JobSucceeded, planner: Planner) -> Result:
         from flowgrid.protocol.failures import Failure
         from flowgrid.submit.results import Result
 
@@ -131,7 +139,7 @@ class Engine:
             job.report_fetch_failed(failure)
             return _follow(job, planner)
 
-        return Result(succeeded, schema, planner.explain(), self._keys, recompute, job.release)
+        return Result(succeeded, planner.explain(), self._keys, recompute, job.release)
 
 
 def _reachable(scheduler: str) -> str:

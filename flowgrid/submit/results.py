@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from flowgrid.ids import AttemptId
 from flowgrid.io.arrow_types import plain_schema, to_plain
 from flowgrid.io.stage_reader import Producer, StageReader, StageReadError
 from flowgrid.protocol.failures import Failure, FailureKind
-from flowgrid.protocol.job_graph import ExecutorAddress, Slice, StageOutputs
+from flowgrid.protocol.job_graph import ExecutorAddress, Slice
 from flowgrid.protocol.messages import JobSucceeded
 from flowgrid.protocol.reports import WrittenFile
 from flowgrid.transport.host import host_identity
 from flowgrid.transport.security import Keys
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from flowgrid.transport.remote_blocks import RemoteBlocks
 
 
 class Result:
     """What a job left. A context manager: leaving it lets the cluster drop the blocks.
 
-    `schema` is known without reading. Batches are views of mapped files where they can be; they stay
-    valid after the result is closed.
+    `schema` is that of the blocks, with plain types. Batches are views of mapped files where they can
+    be; they stay valid after the result is closed.
     """
 
     def __init__(
         self,
         succeeded: JobSucceeded,
-        schema: pa.Schema,
         stages: str,
         keys: Keys | None,
         recompute: Callable[[Failure], JobSucceeded],
         release: Callable[[], None],
     ) -> None:
         """`recompute` makes the cluster produce a lost block again and gives the new locations."""
-        self.schema = plain_schema(schema)
         self.stages = stages
         self._succeeded = succeeded
         self._keys = keys
@@ -58,6 +57,19 @@ class Result:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns; none for what a sink wrote."""
+        if self.files or not self._succeeded.outputs.holders:
+            return pa.schema([])
+        with _OtherHosts(self._keys) as remote:
+            while True:
+                try:
+                    found = self._reader(0, remote).schema()
+                    return plain_schema(found if found is not None else pa.schema([]))
+                except StageReadError as error:
+                    self._succeeded = self._recompute(_fetch_failure(error))
 
     @property
     def files(self) -> tuple[tuple[AttemptId, WrittenFile], ...]:
@@ -81,26 +93,34 @@ class Result:
         with _OtherHosts(self._keys) as remote:
             for partition in range(len(self._succeeded.outputs.holders)):
                 for batch in self._partition(partition, remote):
-                    yield to_plain(batch).cast(self.schema)
+                    plain = to_plain(batch)
+                    # A cast to what it is would import a compute library to do nothing.
+                    same = plain.schema.equals(self.schema)
+                    yield plain if same else plain.cast(self.schema)
 
     def _partition(self, partition: int, remote: _OtherHosts) -> Iterator[pa.RecordBatch]:
+        batches = self._reader(partition, remote).batches()
         seen = 0
         while True:
-            reader = self._reader(self._succeeded.outputs, partition, remote)
             try:
-                for position, batch in enumerate(reader.batches()):
+                for position, batch in enumerate(batches):
                     if position >= seen:
                         seen += 1
                         yield batch
                 return
             except StageReadError as error:
-                failure = Failure(FailureKind.FETCH_FAILED, str(error), fetch=error.failure)
-                self._succeeded = self._recompute(failure)
+                self._succeeded = self._recompute(_fetch_failure(error))
+                batches = self._reader(partition, remote).batches()
 
-    def _reader(self, outputs: StageOutputs, partition: int, remote: _OtherHosts) -> StageReader:
-        slice_ = Slice(0, 1, partition, partition + 1)
-        job = self._succeeded.job.number
-        return StageReader(job, outputs, slice_, host_identity(), remote.open)
+    def _reader(self, partition: int, remote: _OtherHosts) -> StageReader:
+        succeeded, slice_ = self._succeeded, Slice(0, 1, partition, partition + 1)
+        return StageReader(
+            succeeded.job.number, succeeded.outputs, slice_, host_identity(), remote.open
+        )
+
+
+def _fetch_failure(error: StageReadError) -> Failure:
+    return Failure(FailureKind.FETCH_FAILED, str(error), fetch=error.failure)
 
 
 class _OtherHosts:

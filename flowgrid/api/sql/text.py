@@ -6,6 +6,7 @@ what finds it is imported then.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from sqlglot import exp
@@ -20,18 +21,21 @@ def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -
     """The query as a node over `tables`, whose names are compared without regard to case.
 
     Raises `SqlSyntaxError` with the position; `PlanError` for an unknown table, a parameter without
-    a value, or whatever else the kernel refuses; `ColumnNotFoundError` and `TypeMismatchError`.
+    a value, or whatever else the kernel refuses; `ColumnNotFoundError` and `TypeMismatchError`. What
+    the kernel refuses is heard when the query runs, if the process has not loaded the kernel yet.
     """
     known = {name.casefold(): node for name, node in tables.items()}
     tree = parse_query(text, parameters)
-    query = over_inputs(tree, lambda table: _known_table(table, known))
+    # As in DataFrame: nobody waits for the kernel's import only to hear early what it refuses.
+    later = "duckdb" not in sys.modules
+    query = over_inputs(tree, lambda table: _known_table(table, known), later=later)
 
     def partitioned() -> Node | str:
         from flowgrid.api.sql.binder import partitioned  # 30 ms
 
         return partitioned(tree, known, query.columns)
 
-    return KernelQuery(query.relations, query.tree, query.fields, partitioned)
+    return KernelQuery(query.relations, query.tree, query.described, partitioned)
 
 
 def _known_table(table: exp.Table, known: Mapping[str, Node]) -> Node | None:

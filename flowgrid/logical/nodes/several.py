@@ -119,13 +119,18 @@ class KernelQuery(Node):
 
     `tree` reads input i as the table named ``#i``. For plans with more than one partition there is
     `bound`, the same query as partitioned nodes; or else `reason` says why there is none, and the
-    inputs are gathered. `meaning` is the one or the other, or finds out which when it is asked for.
+    inputs are gathered. `meaning` is the one or the other, or finds out which when it is asked for;
+    `described` are its columns, likewise.
     """
 
     relations: tuple[Node, ...]
     tree: Expr
-    fields: tuple[Field, ...]
+    described: tuple[Field, ...] | Callable[[], tuple[Field, ...]]
     meaning: Node | str | Callable[[], Node | str] = ""
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        return self.described() if callable(self.described) else self.described
 
     @property
     def bound(self) -> Node | None:
