@@ -25,6 +25,8 @@ class Fault(enum.Enum):
     """Executors and their disks at once, and no connection says so."""
     PAUSE_EXECUTOR = enum.auto()
     PAUSE_SCHEDULER = enum.auto()
+    RESTART_SCHEDULER = enum.auto()
+    """It knows nothing of its jobs and peers then."""
     PAUSE_DRIVER = enum.auto()
     KILL_DRIVER = enum.auto()
     CANCEL_JOB = enum.auto()
@@ -56,6 +58,7 @@ WEATHER = (
     Fault.HOST_LOST,
     Fault.PAUSE_EXECUTOR,
     Fault.PAUSE_SCHEDULER,
+    Fault.RESTART_SCHEDULER,
     Fault.PAUSE_DRIVER,
     Fault.KILL_DRIVER,
     Fault.CANCEL_JOB,
@@ -94,6 +97,7 @@ _DEADLY = {
     Fault.BREAK_CONNECTION,
     Fault.CLOG_CONNECTION,
     Fault.PAUSE_SCHEDULER,
+    Fault.RESTART_SCHEDULER,
 }
 
 EXCUSES: Mapping[FailureKind, set[Fault]] = {

@@ -20,6 +20,8 @@ from tests.simulation.timeline import Timeline
 QUEUED_MAX = 40
 """Messages under way in one direction; above it the sender is told to try again."""
 
+RECONNECT_S = 0.1
+
 
 class _Again(zmq.Again):
     """Made without asking the library for its text: it is raised a hundred times per schedule."""
@@ -83,6 +85,7 @@ class Dealer:
         self.identity = b""
         self.connected = False
         self.closed = False
+        self._address = ""
         self.to_router: Pipe
         self.to_dealer = Pipe(network, self._take)
 
@@ -92,10 +95,9 @@ class Dealer:
             self.identity = value
 
     def connect(self, address: str) -> None:
-        router = self._network.routers[address]
-        self.to_router = Pipe(self._network, lambda payload: router.take(self.identity, payload))
-        router.dealers[self.identity] = self
-        self.connected = True
+        self._address = address
+        self.to_router = Pipe(self._network, self._hand_over)
+        self._find_router()
 
     def send(self, payload: bytes, flags: int = 0) -> None:
         if self.connected:
@@ -126,9 +128,16 @@ class Dealer:
 
     def _comes_back(self) -> None:
         if not self.closed:
-            self.connected = True
+            self._find_router()
             while self._unsent:
                 self.to_router.send(self._unsent.popleft())
+
+    def _find_router(self) -> None:
+        self._network.routers[self._address].dealers[self.identity] = self
+        self.connected = True
+
+    def _hand_over(self, payload: bytes) -> None:
+        self._network.routers[self._address].take(self.identity, payload)
 
     def _take(self, payload: bytes) -> None:
         self._inbox.append(payload)
@@ -170,6 +179,11 @@ class Network:
         self.routers: dict[str, Router] = {}
 
     def bind(self, address: str, arrived: Callable[[], None]) -> Router:
+        """A ROUTER; what was connected to an earlier one at this address finds it by and by."""
+        before = self.routers.get(address)
+        if before is not None:
+            for dealer in before.dealers.values():
+                dealer.breaks(RECONNECT_S)
         router = self.routers[address] = Router(arrived)
         return router
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import zmq
-from flowgrid_scheduler.actions import Action
+from flowgrid_scheduler.actions import Action, SendToExecutor
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
@@ -18,7 +18,7 @@ from flowgrid_scheduler.server import SIGN_OF_LIFE
 
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.codec import driver_envelopes, executor_envelopes, heartbeats
-from flowgrid.protocol.messages import DriverEnvelope, ExecutorEnvelope
+from flowgrid.protocol.messages import DriverEnvelope, ExecutorEnvelope, LaunchAttempts
 from tests.scheduler.story import VERSIONS
 from tests.simulation.network import Router
 from tests.simulation.witness import Witness
@@ -47,11 +47,16 @@ class SimScheduler:
         self._actions: list[Action] = []
         self.recorded: list[tuple[float, Event]] = []
         self.witness = Witness(self.core)
+        self.alive = True
         self.paused = False
         self._turn_planned = False
         self._tick_planned = False
         self._probe_at = 0.0
         self._plan_probe()
+
+    def kill(self) -> None:
+        """Whoever starts next at this address is somebody else."""
+        self.alive = False
 
     def pause(self) -> None:
         self.paused = True
@@ -68,6 +73,8 @@ class SimScheduler:
             self._world.timeline.after(TURN_S, self._turn)
 
     def _plan_probe(self) -> None:
+        if not self.alive:
+            return
         self._world.timeline.after(PROBE_S, self._plan_probe)
         self._wake()
 
@@ -83,7 +90,7 @@ class SimScheduler:
 
     def _turn(self) -> None:
         self._turn_planned = False
-        if self.paused:
+        if self.paused or not self.alive:
             return
         now = self._world.timeline.now
         self._take_heartbeats(self._heartbeat)
@@ -134,6 +141,9 @@ class SimScheduler:
         check(self.core)
         self.witness.heard(event)
         self.witness.saw(actions)
+        for action in actions:
+            if isinstance(action, SendToExecutor) and isinstance(action.message, LaunchAttempts):
+                self._world.launched |= {(action.executor, a) for a in action.message.attempts}
         self._actions += actions
 
 

@@ -31,6 +31,7 @@ class Weather:
             Fault.HOST_LOST: self._lose_host,
             Fault.PAUSE_EXECUTOR: self._pause_executor,
             Fault.PAUSE_SCHEDULER: lambda: self._pause(self._world.scheduler),
+            Fault.RESTART_SCHEDULER: self._world.restart_scheduler,
             Fault.PAUSE_DRIVER: self._pause_driver,
             Fault.KILL_DRIVER: self._kill_driver,
             Fault.CANCEL_JOB: self._cancel_job,

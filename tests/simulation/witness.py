@@ -10,6 +10,7 @@ from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event
 
 from flowgrid.ids import AttemptId, ExecutorId, TaskId
+from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     AttemptFailed,
@@ -18,7 +19,6 @@ from flowgrid.protocol.messages import (
     DriverEnvelope,
     ExecutorEnvelope,
     Fence,
-    FromDriver,
     FromExecutor,
     JobSucceeded,
     LaunchAttempts,
@@ -46,28 +46,36 @@ class Witness:
 
     def heard(self, event: Event) -> None:
         """After the core has handled it."""
-        if isinstance(event, ExecutorEnvelope | DriverEnvelope):
-            for word in event.messages:
-                self._heard_word(word)
-
-    def _heard_word(self, word: FromExecutor | FromDriver) -> None:
-        match word:
-            case AttemptSucceeded():
-                self._stopped(word.attempt)
-                self._reported.add(word.attempt)
-                if self._is_winner(word.attempt):
-                    self._winners[word.attempt.task] = word.attempt
-            case AttemptCancelled():
-                self._stopped(word.attempt)
-            case AttemptFailed():
-                self._stopped(word.attempt)
-                if word.failure.fetch is not None:
-                    self._unreadable.add(word.failure.fetch.producer)
-            case ReportFetchFailed():
-                if word.failure.fetch is not None:
-                    self._unreadable.add(word.failure.fetch.producer)
+        match event:
+            case ExecutorEnvelope():
+                for word in event.messages:
+                    self._heard_executor(event.executor, word)
+            case DriverEnvelope():
+                for request in event.messages:
+                    if isinstance(request, ReportFetchFailed):
+                        self._cannot_be_read(request.failure)
             case _:
                 pass  # says nothing about attempts
+
+    def _heard_executor(self, executor: ExecutorId, word: FromExecutor) -> None:
+        match word:
+            case AttemptSucceeded() | AttemptFailed() | AttemptCancelled():
+                attempt = word.attempt
+            case _:
+                return
+        if self.launched_on.get(attempt) != executor:
+            return  # of another scheduler's time
+        self._stopped(attempt)
+        if isinstance(word, AttemptFailed):
+            self._cannot_be_read(word.failure)
+        elif isinstance(word, AttemptSucceeded):
+            self._reported.add(attempt)
+            if self._is_winner(attempt):
+                self._winners[attempt.task] = attempt
+
+    def _cannot_be_read(self, failure: Failure) -> None:
+        if failure.fetch is not None:
+            self._unreadable.add(failure.fetch.producer)
 
     def _is_winner(self, attempt: AttemptId) -> bool:
         job = self._core.state.job_of(attempt)

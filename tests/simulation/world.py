@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from flowgrid.config import Config
-from flowgrid.ids import AttemptId
+from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from tests.simulation.disks import Disks, StagedFile
 from tests.simulation.drivers import SimDriver
@@ -61,10 +61,12 @@ class World:
         self.executors: list[SimExecutor] = []
         self.drivers: list[SimDriver] = []
         self.trace: deque[tuple[float, str, object]] = deque(maxlen=TRACE)
+        self.launched: set[tuple[ExecutorId, AttemptId]] = set()
+        """By whatever scheduler: an incarnation belongs to one."""
         self.struck: set[Fault] = set()
         self._calm = False
         self._maker = ProgramMaker(self.dice)
-        self._ran: set[AttemptId] = set()
+        self._ran: set[tuple[ExecutorId, AttemptId]] = set()
         self.scheduler = SimScheduler(self, epoch=1)
         for _ in range(self.dice.randint(1, 4)):
             self.start_executor()
@@ -119,6 +121,10 @@ class World:
 
     # -- who is there --------------------------------------------------------------------------
 
+    def restart_scheduler(self) -> None:
+        self.scheduler.kill()
+        self.scheduler = SimScheduler(self, self.scheduler.identity.epoch + 1)
+
     def executors_alive(self) -> list[SimExecutor]:
         return [executor for executor in self.executors if executor.alive]
 
@@ -148,10 +154,9 @@ class World:
 
     def check_run(self, executor: SimExecutor, attempt: AttemptId) -> None:
         """An attempt runs once, and where it was launched."""
-        assert attempt not in self._ran, f"{attempt} runs twice"
-        self._ran.add(attempt)
-        launched_on = self.scheduler.witness.launched_on[attempt]
-        assert launched_on == executor.id, f"{attempt} runs on {executor.id}, not on {launched_on}"
+        assert (executor.id, attempt) not in self._ran, f"{attempt} runs twice"
+        self._ran.add((executor.id, attempt))
+        assert (executor.id, attempt) in self.launched, f"{attempt} runs on {executor.id}"
 
     def note(self, who: str, what: object) -> None:
         self.trace.append((self.timeline.now, who, what))
