@@ -77,7 +77,9 @@ _DICTIONARY_ENTRY_BYTES = 16
 
 
 def merged(parts: Iterable[ColumnStatistics]) -> ColumnStatistics:
-    """The statistics of all rows together. Small dictionaries are taken to hold the same values."""
+    """The statistics of all rows together. Parts over one range are taken to hold the same values,
+    parts over ranges side by side others.
+    """
     found = list(parts)
     if len(found) == 1:
         return found[0]
@@ -89,6 +91,11 @@ def merged(parts: Iterable[ColumnStatistics]) -> ColumnStatistics:
         return ColumnStatistics(null_count=_total(found), distinct=distinct or None)
     lows: list[Any] = [part.minimum for part in bounded]
     highs: list[Any] = [part.maximum for part in bounded]
+    if distinct and all(isinstance(bound, int) for bound in lows + highs):
+        everything = max(highs) - min(lows) + 1
+        covered = sum(high - low + 1 for low, high in zip(lows, highs, strict=True))
+        apart = min(1.0, everything / covered) * sum(part.distinct or 0 for part in found)
+        distinct = max(distinct, int(apart))
     return ColumnStatistics(min(lows), max(highs), _total(found), distinct or None)
 
 

@@ -270,15 +270,23 @@ def distinct_argument(aggregate: Aggregate) -> Node | None:
     calls = _Tokens(aggregate).calls.values()
     if not calls or aggregate.sets is not None:
         return None
-    reads: dict[str, None] = {}
     for call in calls:
         if not any(isinstance(argument, exp.Distinct) for argument in call.arguments):
             return None
-    for named in aggregate.keys + aggregate.aggregates:
-        for found in named.expression.find_all(exp.Column):
-            reads.setdefault(found.name)
-    kept = tuple(Named(name, column(name)) for name in reads)
-    return Distinct(Project(aggregate.input, kept)) if kept else None
+    return Distinct(read_columns(aggregate))
+
+
+def read_columns(aggregate: Aggregate) -> Node:
+    """The input without columns that neither keys nor arguments read, if they read any."""
+    read = {
+        found.name.casefold()
+        for named in aggregate.keys + aggregate.aggregates
+        for found in named.expression.find_all(exp.Column)
+    }
+    kept = [name for name in aggregate.input.columns if name.casefold() in read]
+    if not kept or len(kept) == len(aggregate.input.columns):
+        return aggregate.input
+    return Project(aggregate.input, tuple(Named(name, column(name)) for name in kept))
 
 
 def by_distinct_argument(aggregate: Aggregate) -> Node | None:

@@ -45,12 +45,12 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
     apart = None if node.keys else aggregation.by_distinct_argument(node)
     if apart is not None:
         return planner.pipeline(planner.rewritten("distinct", node, lambda: apart))
-    rows = aggregation.distinct_argument(here)
+    rows = aggregation.distinct_argument(here) or aggregation.read_columns(here)
     if not node.keys:
         planner.book.notes.append(
             f"gathered to one task: {here.describe()} cannot be folded in parts"
         )
-    met = _met(planner, node, rows or child.node, [key.expression for key in node.keys])
+    met = _met(planner, node, rows, [key.expression for key in node.keys])
     done = dataclasses.replace(node, input=met.node)
     return Pipeline(done, _after_keys(met.partitioning, done))
 

@@ -86,6 +86,12 @@ def test_bounds_of_several_parts_hold_for_all() -> None:
     assert merged([ColumnStatistics(3, 9, 1), ColumnStatistics()]) == ColumnStatistics()
 
 
+def test_values_of_parts_side_by_side_add_up_and_those_over_one_range_are_the_same() -> None:
+    apart = [ColumnStatistics(start, start + 9, 0, 10) for start in range(0, 100, 10)]
+    assert merged(apart).distinct == 100
+    assert merged([ColumnStatistics(0, 99, 0, 50)] * 10).distinct == 50
+
+
 VALUES: dict[str, list[object]] = {
     "i": [None, -3, 0, 1, 2, 7, 10**12],
     "d": [None, *map(decimal.Decimal, ["-1.50", "0.00", "0.07", "3.10"])],
