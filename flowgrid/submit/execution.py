@@ -103,10 +103,10 @@ class Engine:
     def close(self) -> None:
         """End the session and, if it is ours, the cluster; called again it does nothing."""
         with self._closing:
-            self._client.close()
-            self._tables.close()
             if self._cluster is not None:
                 self._cluster.close()
+            self._client.close()
+            self._tables.close()
 
     def _shape(self) -> Shape:
         from flowgrid.physical.layout import Shape

@@ -83,13 +83,21 @@ class ClusterState:
             self.out.to_driver(session, changed)
 
     def report_progress(self, job: Job, stage: Stage) -> None:
-        """Tell people, but not too often."""
-        if self.clock.awake_s - stage.progress_at >= PROGRESS_INTERVAL_S:
+        """Tell people, but not too often; what is not told now is owed (`report_owed`)."""
+        stage.progress_owed = self.clock.awake_s - stage.progress_at < PROGRESS_INTERVAL_S
+        if not stage.progress_owed:
             stage.progress_at = self.clock.awake_s
             succeeded = stage.states.count(TaskState.SUCCEEDED)
             tasks = len(stage.states)
             word = StageProgressed(stage.id, stage.spec.label, tasks, stage.running, succeeded)
             self.out.to_driver(job.session, word)
+
+    def report_owed(self) -> None:
+        """Tell what was too much a moment ago."""
+        for job in self.rotation:
+            for stage in job.open:
+                if stage.progress_owed:
+                    self.report_progress(job, stage)
 
     def stage_completed(self, job: Job, stage: Stage) -> None:
         """A stage has all its blocks: lift the barrier, or end the job."""

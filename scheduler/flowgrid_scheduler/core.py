@@ -71,6 +71,7 @@ class SchedulerCore:
                 recovery.check_grace(state)
                 drivers.check_leases(state)
                 launches.revoke_backlog(state)
+                state.report_owed()
             case _:
                 assert_never(event)
         launches.launch_ready(state)

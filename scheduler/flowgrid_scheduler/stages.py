@@ -68,7 +68,8 @@ class Stage:
         self.tallies: dict[int, Tally] = {}
         self.fetch_failures: dict[int, int] = {}
         self.files: dict[int, tuple[WrittenFile, ...]] = {}
-        self.progress_at = 0.0
+        self.progress_at = float("-inf")
+        self.progress_owed = False
 
     # -- moves of one task ---------------------------------------------------------------------
 
@@ -195,7 +196,8 @@ class Stage:
         ]
         return [
             [self.id.job, self.id.number, bytes(self.states), self.launches.tobytes()],
-            [self.remaining, self.live, self.running, self.reported, self.progress_at],
+            [self.remaining, self.live, self.running, self.reported],
+            [self.progress_at, self.progress_owed],
             [tallies, sorted(self.fetch_failures.items()), sorted(self.files)],
             [self.queue.fingerprint(), self.blocks.fingerprint()],
         ]

@@ -291,6 +291,19 @@ def test_progress_is_told_a_few_times_a_second(story: Story) -> None:
     assert progress[-1].tasks == 100
 
 
+def test_progress_that_came_too_soon_is_told_a_moment_later(story: Story) -> None:
+    """The second of two tasks began right after the first, and nobody heard of it until one ended."""
+    story.joins("a", slots=2).submits(maps(2))
+    first, second = story.launched(0)
+    story.starts(first)
+    story.starts(second)
+    assert [word.running for word in story.told_driver(StageProgressed)] == [1]
+
+    story.time_passes(1.0)
+
+    assert [word.running for word in story.told_driver(StageProgressed)] == [1, 2]
+
+
 @pytest.mark.parametrize("word", ["started", "succeeded", "failed", "cancelled"])
 @pytest.mark.parametrize(
     "attempt", [AttemptId(9, 0, 0, 0), AttemptId(1, 7, 0, 0), AttemptId(1, 0, 99, 0)]
