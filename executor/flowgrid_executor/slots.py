@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from flowgrid.transport.processes import await_end
 from flowgrid_executor.events import SlotAnswered, SlotHungUp, TemplateDied
 from flowgrid_executor.slot_channel import Channel
 from flowgrid_executor.slot_protocol import (
@@ -95,9 +96,9 @@ class Slots:
         self._control.close()
         if not self._forked:
             self._process.kill()  # it may be in the middle of its imports, and has no slot to end
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
+        if self._process.poll() is None:
+            await_end(self._process.pid, _END_S)
+        if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
         for slot in list(self._channels):

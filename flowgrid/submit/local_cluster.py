@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import fcntl
 import os
-import select
 import signal
 import stat
 import subprocess
@@ -27,6 +26,7 @@ from flowgrid.errors import ConfigError
 from flowgrid.submit.child_output import ChildOutput
 from flowgrid.submit.child_python import child_environment, python_module
 from flowgrid.submit.master import LocalMaster
+from flowgrid.transport.processes import await_end
 
 # shutil is imported inside functions: a start does not need it, and it costs 13 ms.
 
@@ -182,22 +182,13 @@ class LocalCluster:
         running = []
         for name, child in self._children.items():
             if child.poll() is None:
-                _await_end(child.pid, max(0.0, deadline - time.monotonic()))
+                await_end(child.pid, max(0.0, deadline - time.monotonic()))
             if child.poll() is None:
                 running.append(child)
             else:
                 # What was killed has left its directory, and the scheduler waits for those to go.
                 _remove(self.directory / name)
         return running
-
-
-def _await_end(pid: int, timeout_s: float) -> None:
-    """Wait until a child ends. `Popen.wait` with a timeout looks now and then: 8 ms late for ours."""
-    handle = os.pidfd_open(pid)
-    try:
-        select.select([handle], [], [], timeout_s)
-    finally:
-        os.close(handle)
 
 
 _open_clusters: set[LocalCluster] = set()
