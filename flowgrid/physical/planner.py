@@ -281,20 +281,6 @@ def makes_rows_of_nothing(root: Node) -> bool:
     )
 
 
-def partitioned(root: Node) -> Node:
-    """The plan with every query replaced by the partitioned nodes that say the same."""
-    done: dict[Node, Node] = {}
-    for node in topological(root, _inside):
-        inside = [done[child] for child in _inside(node)]
-        bound = isinstance(node, KernelQuery) and node.bound is not None
-        done[node] = inside[0] if bound else node.with_inputs(inside)
-    return done[root]
-
-
-def _inside(node: Node) -> tuple[Node, ...]:
-    return (node.bound,) if isinstance(node, KernelQuery) and node.bound else node.inputs
-
-
 def shared_subplans(root: Node, slots: int) -> frozenset[Node]:
     """Nodes that several verbs read and that should be computed once.
 

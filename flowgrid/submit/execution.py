@@ -155,9 +155,8 @@ def _prepared(plan: Node, shape: Shape) -> Node:
     if shape.slots == 1:
         return plan
     from flowgrid.optimizer.optimizer import optimize
-    from flowgrid.physical.planner import partitioned
 
-    return optimize(partitioned(plan))
+    return optimize(plan)
 
 
 def _sink(plan: Write, staging: Staging) -> SinkOutput:

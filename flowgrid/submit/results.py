@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -146,8 +145,3 @@ class _OtherHosts:
             context = self._opened.enter_context(zmq.Context())
             self._blocks = self._opened.enter_context(RemoteBlocks(context, self._keys))
         return self._blocks.open(address, attempt)
-
-
-def keys_of(directory: Path | None, role: str) -> Keys | None:
-    """The keys in a directory, if one was given."""
-    return Keys(directory, role) if directory is not None else None

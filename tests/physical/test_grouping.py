@@ -9,7 +9,7 @@ from flowgrid import col
 from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
 from flowgrid.logical.nodes import SetOperation
-from flowgrid.physical.planner import partitioned
+from flowgrid.optimizer.optimizer import bound_queries
 from tests.physical.conftest import Agree
 
 AGGREGATES = [
@@ -98,7 +98,7 @@ def test_grouping_sets_are_a_union_of_groupings(
         SELECT kind, shop % 3 AS third, grouping(kind, shop % 3) AS g, sum(price) AS total
         FROM sales GROUP BY CUBE (kind, shop % 3)
     """
-    run = agree(partitioned(session.sql(query).node))
+    run = agree(bound_queries(session.sql(query).node))
     assert "gathered" not in run.stages
 
 

@@ -12,8 +12,8 @@ import flowgrid as fg
 from flowgrid import col
 from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
-from flowgrid.optimizer.optimizer import optimize
-from flowgrid.physical.planner import partitioned, shared_subplans
+from flowgrid.optimizer.optimizer import bound_queries, optimize
+from flowgrid.physical.planner import shared_subplans
 from tests import reference
 from tests.physical.conftest import Agree, rows_of
 from tests.stage_runner import StageRunner
@@ -116,7 +116,7 @@ def test_a_query_that_cannot_be_partitioned_is_one_task_and_says_why(
             SELECT min(id) FROM numbers UNION ALL SELECT n + 1 FROM t WHERE n < 9
         ) SELECT n FROM t
     """
-    plan = partitioned(session.sql(text).node)
+    plan = bound_queries(session.sql(text).node)
 
     run = agree(plan)
 
