@@ -73,7 +73,9 @@ class Slots:
         self._tell(KillSlot(slot))
 
     def run(self, slot: int, request: RunAttempt) -> None:
-        channel = self._channels[slot]
+        channel = self._channels.get(slot)
+        if channel is None:
+            return  # it died after its last answer, and the event that says so is under way
         # A slot that is gone is noticed by `events`.
         with contextlib.suppress(OSError):
             channel.send(request)
@@ -158,6 +160,8 @@ class Slots:
             self._selector.modify(channel.stream, mask, slot)
 
     def _tell(self, message: ForkSlot | KillSlot, *descriptors: int) -> None:
+        if self._control.fileno() == -1:
+            return  # the template is known to be dead, and its slots with it
         # A template that is gone is noticed by `events`.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self._control, [_encoder.encode(message)], descriptors)

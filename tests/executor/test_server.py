@@ -43,7 +43,7 @@ from tests.cluster.census import Premises
 from tests.cluster.deadlines import eventually
 from tests.executor.wire import PATHS, WAIT_S, Wire
 
-COVERS = ["scheduler_link", "slot_main", "slots", "template", "template_process"]
+COVERS = ["scheduler_link", "slot_main", "template", "template_process"]
 
 pytestmark = pytest.mark.cluster
 
