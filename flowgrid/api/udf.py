@@ -38,6 +38,7 @@ class Udf:
     function: Callable[..., Any]
     returns: str
     vectorized: bool
+    deterministic: bool
     name: str
 
     def __call__(self, *arguments: IntoColumn) -> Column:
@@ -49,15 +50,19 @@ class Udf:
         return Column(tree, found[0].name)
 
 
-def udf(returns: IntoType, *, vectorized: bool = False) -> Callable[[Callable[..., Any]], Udf]:
+def udf(
+    returns: IntoType, *, vectorized: bool = False, deterministic: bool = True
+) -> Callable[[Callable[..., Any]], Udf]:
     """Decorator: a Python function as an expression of type `returns`, run in executors.
 
     It gets the values of one row, NULL as None, and returns one; with `vectorized` it gets a
-    `pyarrow.Array` per argument and returns one of the same length.
+    `pyarrow.Array` per argument and returns one of the same length. Say `deterministic=False` if the
+    same arguments may give another value: its tasks are then never run twice at the same time.
     """
 
     def decorate(function: Callable[..., Any]) -> Udf:
-        made = Udf(function, kernel_type(returns), vectorized, f"{_PREFIX}{next(_numbers)}")
+        name = f"{_PREFIX}{next(_numbers)}"
+        made = Udf(function, kernel_type(returns), vectorized, deterministic, name)
         _functions[made.name] = made
         return made
 
@@ -115,7 +120,14 @@ def _mapped(node: Node, function: Udf, arguments: Sequence[Expr], result: str) -
     except Exception as error:
         raise PlanError(f"{function.function!r} cannot be sent to executors: {error}") from error
     label = getattr(function.function, "__qualname__", "udf")
-    return MapBatches(prepared, pickled, schema.serialize().to_pybytes(), fields, label)
+    return MapBatches(
+        prepared,
+        pickled,
+        schema.serialize().to_pybytes(),
+        fields,
+        label,
+        deterministic=function.deterministic,
+    )
 
 
 def _over_batches(

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from flowgrid.expr.tree import Expr, column
 from flowgrid.logical.explain import explain
-from flowgrid.logical.nodes import IntegerRange, Leaf, Named, Node, Project, Sample, Scan
+from flowgrid.logical.nodes import (
+    IntegerRange,
+    Leaf,
+    MapBatches,
+    Named,
+    Node,
+    Project,
+    Sample,
+    Scan,
+)
 from flowgrid.logical.rendering import steps, topological
 from flowgrid.physical.exchanges import StageRead
 from flowgrid.physical.layout import TaskShare
@@ -65,6 +74,9 @@ def build_stage(
         inputs=tuple(_stage_input(read, tasks) for read in reads),
         payload=codec.fragments.encode(fragment),
         tasks=_task_inputs(leaves, names, tasks),
+        deterministic=all(
+            node.deterministic for node in topological(root) if isinstance(node, MapBatches)
+        ),
     )
 
 

@@ -14,6 +14,8 @@ from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
 from flowgrid.optimizer.optimizer import bound_queries, optimize
 from flowgrid.physical.planner import shared_subplans
+from flowgrid.protocol import codec
+from flowgrid.protocol.fragment import PythonStep
 from tests import reference
 from tests.physical.conftest import Agree, rows_of
 from tests.stage_runner import StageRunner
@@ -79,6 +81,28 @@ def test_user_functions_run_between_queries(agree: Agree, sales: DataFrame) -> N
     schema = pa.schema({"twice": pa.float64()})
     frame = sales.filter(col("kind") == "a").map_batches(double, schema=schema)
     agree(frame.agg(fg.sum("twice").alias("s"), fg.count().alias("n")).node)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_stage_says_whether_its_functions_are_deterministic(
+    agree: Agree, sales: DataFrame, declared: bool
+) -> None:
+    @fg.udf(float, deterministic=declared)
+    def guess(price: float) -> float:
+        return price
+
+    frame = sales.select("id", g=guess("price")).group_by("g").count()
+
+    run = agree(frame.node, planner__force_exchanges=True)
+
+    has_function = {
+        any(
+            isinstance(step, PythonStep) for step in codec.fragments.decode(spec.payload).steps
+        ): spec.deterministic
+        for spec in run.specs
+        if spec.given is None
+    }
+    assert has_function == {True: declared, False: True}
 
 
 def test_what_a_user_function_made_is_read_twice_from_its_blocks(
