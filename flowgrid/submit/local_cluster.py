@@ -40,6 +40,10 @@ _END_S = 3.0
 _TERMINATE_S = 2.0
 """How long a child may take to end by itself, and then after SIGTERM, before it is killed."""
 
+_BLAS_THREAD_TIMEOUT = "20"
+"""OpenBLAS reads it when numpy is imported: idle threads of its pool sleep after 2^20 cycles, not 2^26.
+A driver imports numpy while its cluster starts, and a pool that spins for 30 ms takes a core from it."""
+
 _NO_EXECUTORS_GRACE_S = 15.0
 """Instead of the default: nobody starts a local cluster's executors again, so waiting is in vain."""
 
@@ -64,6 +68,7 @@ class LocalCluster:
 
         Raises `ConfigError` if there is no place for the cluster's directory.
         """
+        os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", _BLAS_THREAD_TIMEOUT)
         parent = Path(config.executor_local_dir or tempfile.gettempdir()).absolute()
         threading.Thread(target=remove_stale, args=(parent,), daemon=True).start()
         cluster = cls(*_make_directory(parent))
