@@ -25,9 +25,10 @@ from flowgrid.protocol.reports import WrittenFile
 class ReferenceResult:
     """A whole answer in memory."""
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, rows: int | None = None) -> None:
         self._table = table
         self.schema = table.schema
+        self.rows = table.num_rows if rows is None else rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield from self._table.to_batches()
@@ -44,12 +45,14 @@ class ReferenceEngine:
 
     def run(self, plan: Node) -> ReferenceResult:
         if isinstance(plan, Write):
-            _write(plan)
-            return ReferenceResult(pa.table({}))
+            return ReferenceResult(pa.table({}), _write(plan))
         return ReferenceResult(run(plan))
 
     def explain_stages(self, plan: Node) -> str:
         return "one query"
+
+    def analyze(self, plan: Node) -> str:
+        return f"one query, {self.run(plan).rows} rows"
 
     def close(self) -> None:
         """Nothing is open."""
@@ -143,8 +146,8 @@ def _parts(returned: Any) -> list[Any]:
     return [pa.Table.from_batches([returned]) if isinstance(returned, pa.RecordBatch) else returned]
 
 
-def _write(plan: Write) -> None:
-    """One unpartitioned file of one attempt, as a slot would leave it, and the commit."""
+def _write(plan: Write) -> int:
+    """One unpartitioned file of one attempt, as a slot would leave it, and the commit; its rows."""
     staging = commit.prepare(plan.path, plan.mode)
     attempt = AttemptId(1, 0, 0, 0)
     folder = Path(staging.url, commit.attempt_folder(attempt))
@@ -158,6 +161,7 @@ def _write(plan: Write) -> None:
             kernel.execute(f"COPY rows TO '{path}' (FORMAT {plan.format}{header})")
         written = WrittenFile(path.name, table.num_rows, path.stat().st_size)
         commit.commit(staging, [(attempt, written)], plan.mode)
+        return written.rows
     except BaseException:
         commit.abort(staging)
         raise

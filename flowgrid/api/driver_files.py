@@ -27,14 +27,15 @@ _ATTEMPT = AttemptId(0, 0, 0, 0)
 """As far as the commit is concerned the driver is the only attempt of the only task."""
 
 
-def write_here(engine: Engine, plan: Write) -> None:
-    """Run the plan below `plan`, write its rows in this process and publish them."""
+def write_here(engine: Engine, plan: Write) -> int:
+    """Run the plan below `plan`, write its rows in this process and publish them; how many."""
     staging = prepare(plan.path, plan.mode)
     try:
         with engine.run(plan.input) as result:
             batches = [to_plain(batch) for batch in result.batches()]
             table = pa.Table.from_batches(batches, plain_schema(result.schema))
         commit(staging, _write_files(table, plan, staging.url), plan.mode)
+        return int(table.num_rows)
     except BaseException:
         abort(staging)
         raise

@@ -166,7 +166,13 @@ class Session:
     def sql(
         self, text: str, params: Sequence[object] | Mapping[str, object] | None = None
     ) -> DataFrame:
-        """A query in DuckDB's dialect over registered tables; ``?`` and ``$name`` take `params`."""
-        from flowgrid.api.sql import bind
+        """A query in DuckDB's dialect over tables by name; ``?``, ``$1`` and ``$name`` take `params`.
 
-        return self._frame(bind(text, self._catalog, params))
+        Parameters are values, never text: None, numbers, text, bytes, dates, lists, dicts. Besides
+        queries, which run when somebody asks for rows, there are statements, which run at once:
+        ``CREATE [OR REPLACE] TABLE | VIEW name AS …``, ``DROP``, ``COPY … TO``, ``EXPLAIN
+        [ANALYZE]``, ``DESCRIBE`` and ``SHOW TABLES``. Raises `PlanError` for what it does not know.
+        """
+        from flowgrid.api.statements import run
+
+        return self._frame(run(text, params, self._catalog, self.engine))

@@ -30,8 +30,8 @@ def write(
     mode: str,
     partition_by: str | Sequence[str],
     options: Mapping[str, object],
-) -> None:
-    """Write and publish the rows; whatever fails leaves nothing behind.
+) -> int:
+    """Write and publish the rows, and say how many; whatever fails leaves nothing behind.
 
     Raises `OutputExistsError` before any task runs if `mode` is "error" and something is there.
     """
@@ -45,10 +45,9 @@ def write(
     if protocol_of(path) == "memory":
         from flowgrid.api.driver_files import write_here  # rare, and it needs pyarrow
 
-        write_here(engine, plan)
-    else:
-        with engine.run(plan):
-            """The engine has committed; there are no rows to read."""
+        return write_here(engine, plan)
+    with engine.run(plan) as result:  # the engine has committed
+        return result.rows
 
 
 def _checked(format: str, options: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -76,6 +76,12 @@ class StageBook:
         """The stages so far as text, and why some rows were gathered to one task."""
         return "\n".join(self._texts + [f"note: {note}" for note in dict.fromkeys(self.notes)])
 
+    def measured(self) -> str:
+        """As `explain`; the first line of every stage that others have read says what it wrote."""
+        return "\n".join(
+            _with_sizes(text, self._by_stage.get(number)) for number, text in enumerate(self._texts)
+        )
+
     def stage(self, root: Node, output: Output, text: str) -> StageSpec:
         """A new stage that runs `root`, shared out among tasks by size."""
         _require_sizes(root)
@@ -213,6 +219,14 @@ class StageBook:
         output = BlocksOutput(1, "single")
         exchange = self.exchange(place, pipeline.node, Spread(), output, "broadcast")
         return self.read(exchange, pipeline.node, broadcast=True)
+
+
+def _with_sizes(text: str, exchange: Exchange | None) -> str:
+    if exchange is None or exchange.statistics is None:
+        return text
+    sizes = exchange.statistics
+    head, _, tree = text.partition("\n")
+    return f"{head}  → {sizes.total_rows:,} rows, {sizes.total_bytes:,} bytes\n{tree}"
 
 
 def _require_sizes(root: Node) -> None:

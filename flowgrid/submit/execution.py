@@ -100,6 +100,11 @@ class Engine:
 
         return rehearse(_prepared(plan, self._shape()), self._shape())
 
+    def analyze(self, plan: Node) -> str:
+        """The stages that the plan had when it ran just now, with what they wrote."""
+        with self.run(plan) as result:
+            return f"{result.stages}\nresult: {result.rows:,} rows"
+
     def close(self) -> None:
         """End the session and, if it is ours, the cluster; called again it does nothing."""
         with self._closing:
@@ -139,7 +144,7 @@ class Engine:
             job.report_fetch_failed(failure)
             return _follow(job, planner)
 
-        return Result(succeeded, planner.explain(), self._keys, recompute, job.release)
+        return Result(succeeded, planner.book.measured(), self._keys, recompute, job.release)
 
 
 def _reachable(scheduler: str) -> str:

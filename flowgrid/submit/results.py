@@ -39,7 +39,8 @@ class Result:
         recompute: Callable[[Failure], JobSucceeded],
         release: Callable[[], None],
     ) -> None:
-        """`recompute` makes the cluster produce a lost block again and gives the new locations."""
+        """`stages` tells those that ran and their sizes; `recompute` makes the cluster produce a lost
+        block again and gives the new locations."""
         self.stages = stages
         self._succeeded = succeeded
         self._keys = keys
@@ -77,6 +78,9 @@ class Result:
 
     @property
     def rows(self) -> int:
+        """How many rows there are, or were written."""
+        if self.files:
+            return sum(file.rows for _, file in self.files)
         return self._succeeded.statistics.total_rows
 
     def close(self) -> None:

@@ -53,6 +53,13 @@ def test_the_fragment_of_a_stage_routes_rows_by_a_column_that_is_not_written(
     assert with_column(NUMBERS, "#x", parse("id")).columns == ("id", "#x")
 
 
+def test_a_stage_that_has_succeeded_tells_what_it_wrote(book: StageBook) -> None:
+    book.hashed("here", NUMBERS, [column("id")], ["BIGINT"], 2)
+    assert book.measured() == book.explain()
+    book.finished(0, StageStatistics((600, 400), (4_800, 3_200)))
+    assert "→ 1,000 rows, 8,000 bytes" in book.measured().splitlines()[0]
+
+
 def test_what_reads_a_stage_waits_for_its_sizes(book: StageBook) -> None:
     read = book.hashed("here", NUMBERS, [column("id")], ["BIGINT"], 2)
     with pytest.raises(Pending):

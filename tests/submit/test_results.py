@@ -63,6 +63,15 @@ def test_an_answer_has_a_schema_rows_and_stages(session: Session) -> None:
         assert sums(result) == WANTED, "an answer can be read again"
 
 
+def test_a_plan_that_ran_tells_what_its_stages_wrote(session: Session) -> None:
+    session.register("numbers", session.range(1_000))
+    text = "EXPLAIN ANALYZE SELECT id % 10 AS k, count(*) AS n FROM numbers GROUP BY k"
+    (row,) = session.sql(text).to_pylist()
+    told = row["explain_value"].splitlines()
+    assert told[0].startswith("stage 0"), told
+    assert told[-1] == "result: 10 rows"
+
+
 def test_a_lost_block_is_computed_again(session: Session) -> None:
     with run(session) as result:
         files_of(result)[1].unlink()

@@ -59,4 +59,8 @@ def test_verbs_are_frames_and_actions_are_not(session: Session, tmp_path: Path) 
     assert [batch.num_rows for batch in found.iter_batches()] == [3]
     found.write_csv(tmp_path / "out", mode="error", header=True)
     assert_type(fg.concat([found, found]), DataFrame)
+    assert_type(session.sql("SELECT $n AS n, ?", {"n": None, "1": b"x"}), DataFrame)
+    assert_type(
+        session.sql("CREATE TABLE t AS SELECT ? AS d", [datetime.date(2024, 1, 1)]), DataFrame
+    )
     assert_type(session.read_csv([tmp_path / "out"]), DataFrame)

@@ -17,24 +17,34 @@ Parameters: TypeAlias = Mapping[str, object] | Sequence[object] | None
 
 def parse_query(text: str, parameters: Parameters = None) -> Expr:
     """The only query of `text`. Raises `SqlSyntaxError`; `PlanError` for parameters that do not fit."""
+    return query_of(parse_tree(text, parameters))
+
+
+def parse_tree(text: str, parameters: Parameters = None) -> Expr:
+    """The only statement of `text`, whatever it is; raises as `parse_query` does."""
     try:
         trees = [tree for tree in sqlglot.parse(text, read="duckdb") if tree is not None]
     except SqlglotError as error:
         raise syntax_error(error, text) from None
     if len(trees) != 1:
         raise SqlSyntaxError(f"one query is expected, and this is {len(trees)}")
-    tree = faithful(trees[0])
+    return _with_parameters(faithful(trees[0]), parameters)
+
+
+def query_of(tree: Expr) -> Expr:
+    """The tree, which must be a query. Raises `PlanError`."""
     if not isinstance(tree, exp.Query | exp.Values | exp.Pivot):
+        name = tree.name if isinstance(tree, exp.Command) else type(tree).__name__
         raise PlanError(
-            f"{type(tree).__name__.upper()} is no query; session.sql(…) takes SELECT and what "
-            "is built of it"
+            f"{name.upper()} is no query; session.sql(…) takes SELECT and what is built of it, "
+            "CREATE TABLE and VIEW … AS, DROP, COPY … TO, EXPLAIN, DESCRIBE and SHOW TABLES"
         )
     for pivot in tree.find_all(exp.Pivot):
         if not pivot.args.get("unpivot") and not pivot.find(exp.In, exp.PivotAny):
             raise PlanError(
                 "the columns of this PIVOT depend on the data; list its values: ON column IN (…)"
             )
-    return _with_parameters(tree, parameters)
+    return tree
 
 
 def _with_parameters(tree: Expr, parameters: Parameters) -> Expr:

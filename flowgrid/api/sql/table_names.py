@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from sqlglot import exp
 
 from flowgrid.errors import PlanError
 from flowgrid.expr.tree import Expr
-from flowgrid.logical.nodes import Node
 
 Replace: TypeAlias = Callable[[exp.Table], None]
 
@@ -48,7 +47,7 @@ def is_file(table: exp.Table) -> bool:
     return bool(table.this.args.get("quoted")) and ("." in table.name or "/" in table.name)
 
 
-def unknown_table(table: exp.Table, tables: Mapping[str, Node]) -> PlanError:
+def unknown_table(table: exp.Table, tables: Collection[str]) -> PlanError:
     """The error for a table that nobody registered, with names that are near."""
     name = ".".join(part.name for part in table.parts)
     near = difflib.get_close_matches(name.casefold(), tables, n=3, cutoff=0.5)

@@ -14,6 +14,7 @@ from sqlglot import exp
 from flowgrid.api.sql.kernel_queries import over_inputs
 from flowgrid.api.sql.parsing import Parameters, parse_query
 from flowgrid.api.sql.table_names import is_file, unknown_table
+from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import KernelQuery, Node
 
 
@@ -24,23 +25,32 @@ def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -
     a value, or whatever else the kernel refuses; `ColumnNotFoundError` and `TypeMismatchError`. What
     the kernel refuses is heard when the query runs, if the process has not loaded the kernel yet.
     """
-    known = {name.casefold(): node for name, node in tables.items()}
-    tree = parse_query(text, parameters)
+    return bind_tree(parse_query(text, parameters), tables)
+
+
+def bind_tree(tree: Expr, tables: Mapping[str, Node]) -> KernelQuery:
+    """As `bind`, for a query that is parsed."""
+    names = {name.casefold(): name for name in tables}
+    used: dict[str, Node] = {}
+
+    def node_of(table: exp.Table) -> Node | None:
+        """The table's node; None for a file that the kernel is to read."""
+        key = table.name.casefold()
+        if key in names and not table.db:
+            if key not in used:
+                used[key] = tables[names[key]]
+            return used[key]
+        if is_file(table):
+            return None
+        raise unknown_table(table, names)
+
     # As in DataFrame: nobody waits for the kernel's import only to hear early what it refuses.
     later = "duckdb" not in sys.modules
-    query = over_inputs(tree, lambda table: _known_table(table, known), later=later)
+    query = over_inputs(tree, node_of, later=later)
 
     def partitioned() -> Node | str:
         from flowgrid.api.sql.binder import partitioned  # 30 ms
 
-        return partitioned(tree, known, query.columns)
+        return partitioned(tree, used, query.columns)
 
     return KernelQuery(query.relations, query.tree, query.described, partitioned)
-
-
-def _known_table(table: exp.Table, known: Mapping[str, Node]) -> Node | None:
-    """The table's node; None for a file that the kernel is to read."""
-    node = known.get(table.name.casefold()) if not table.db else None
-    if node is None and not is_file(table):
-        raise unknown_table(table, known)
-    return node
