@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -39,8 +40,8 @@ def literal(value: object) -> Expr:
     match value:
         case None | bool() | int() | str():
             return exp.convert(value)
-        case float() if value != value or value in (float("inf"), float("-inf")):
-            return cast(exp.Literal.string(str(value)), "DOUBLE")
+        case float() if value != value or value in (float("inf"), float("-inf"), 0.0):
+            return cast(exp.Literal.string(str(value)), "DOUBLE")  # -0.0 is no number but a text
         case float():
             return cast(exp.Literal.number(float.__repr__(value)), "DOUBLE")
         case decimal.Decimal():
@@ -67,9 +68,12 @@ def literal(value: object) -> Expr:
                 for key, item in value.items()
             ]
             return exp.Struct(expressions=fields)
-    item = getattr(value, "item", None)
-    if callable(item):  # a NumPy scalar
-        return literal(item())
+        case uuid.UUID():
+            return cast(exp.Literal.string(str(value)), "UUID")
+    for method in ("as_py", "tolist"):  # a value of pyarrow; one of NumPy's, or an array
+        plain = getattr(value, method, None)
+        if callable(plain):
+            return literal(plain())
     raise PlanError(
         f"{value!r} of type {type(value).__name__} cannot be written as a literal; "
         "give a number, text, bytes, date, time, list or dict"

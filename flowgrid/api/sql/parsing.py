@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import SqlglotError
 
 from flowgrid.errors import PlanError, SqlSyntaxError
 from flowgrid.expr.tree import Expr, bracketed, faithful, literal, syntax_error
 
 Parameters: TypeAlias = Mapping[str, object] | Sequence[object] | None
+
+
+class _Dialect(DuckDB):
+    """DuckDB's, in which ``?::DATE`` is a parameter and its cast; sqlglot takes ``?::`` for one word."""
+
+    class Tokenizer(DuckDB.Tokenizer):
+        KEYWORDS: ClassVar = {
+            word: token for word, token in DuckDB.Tokenizer.KEYWORDS.items() if word != "?::"
+        }
+
+
+_PARAMETER = re.compile(
+    r"""
+    [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"  # texts and quoted names
+    | --[^\n]* | /\*.*?\*/                                       # comments
+    | \$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$                   # texts between dollars
+    | (?P<parameter>\$\w+)(?=[^\s\w])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 def parse_query(text: str, parameters: Parameters = None) -> Expr:
@@ -23,12 +45,20 @@ def parse_query(text: str, parameters: Parameters = None) -> Expr:
 def parse_tree(text: str, parameters: Parameters = None) -> Expr:
     """The only statement of `text`, whatever it is; raises as `parse_query` does."""
     try:
-        trees = [tree for tree in sqlglot.parse(text, read="duckdb") if tree is not None]
+        parsed = sqlglot.parse(_spaced(text), read=_Dialect)
+        trees = [tree for tree in parsed if tree is not None]
     except SqlglotError as error:
         raise syntax_error(error, text) from None
     if len(trees) != 1:
         raise SqlSyntaxError(f"one query is expected, and this is {len(trees)}")
     return _with_parameters(faithful(trees[0]), parameters)
+
+
+def _spaced(text: str) -> str:
+    """``$1,$2`` as ``$1 ,$2``: sqlglot would take what is between the dollars for a quoted text."""
+    if text.count("$") < 2:
+        return text
+    return _PARAMETER.sub(lambda found: found[0] + (" " if found["parameter"] else ""), text)
 
 
 def query_of(tree: Expr) -> Expr:
