@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks import datasets, harness, startup, suite
+from benchmarks import chaos, datasets, harness, startup, suite
 from benchmarks.tpcds import texts as tpcds
 from benchmarks.tpch import texts as tpch
 
@@ -101,6 +102,29 @@ def startup_command(repeat: int, json_file: Path | None) -> None:
     if json_file is not None:
         runs = [{"program": name, "seconds": runs} for name, runs in seconds.items()]
         harness.write_json(json_file, "startup", {"repeat": repeat}, runs)
+
+
+@main.command("chaos")
+@click.option("--minutes", default=1.0, show_default=True)
+@click.option("--scale", default=0.2, show_default=True, help="1 is about 1 GB of text.")
+@click.option("--seed", type=int, help="Of what is run and what is killed; random if not given.")
+@click.option("--spare", multiple=True, type=click.Choice([*chaos.WEIGHTS]), help="Never killed.")
+@_json
+def chaos_command(
+    minutes: float, scale: float, seed: int | None, spare: tuple[str, ...], json_file: Path | None
+) -> None:
+    """Kill processes at random while jobs run. Exits with 1 for a wrong answer, a hang or litter."""
+    seed = random.randrange(1 << 32) if seed is None else seed
+    click.echo(f"seed {seed}")
+    kinds = tuple(kind for kind in chaos.WEIGHTS if kind not in spare)
+    tally = chaos.run(datasets.tpch(scale), 60 * minutes, seed, kinds, click.echo)
+    for line in tally.lines():
+        click.echo(line)
+    if json_file is not None:
+        settings = {"minutes": minutes, "scale": scale, "seed": seed, "spare": spare}
+        harness.write_json(json_file, "chaos", settings, [tally.figures()])
+    if tally.problems.total():
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
