@@ -78,7 +78,7 @@ def _relation(kernel: duckdb.DuckDBPyConnection, root: Node) -> duckdb.DuckDBPyR
     for node in topological(root):
         if isinstance(node, Leaf):
             leaves[node] = f"leaf{len(leaves)}"
-            _define(kernel, leaves[node], node)
+            define(kernel, leaves[node], node)
     for step in steps(root, leaves):
         if isinstance(step, PythonStep):
             kernel.register(
@@ -90,18 +90,19 @@ def _relation(kernel: duckdb.DuckDBPyConnection, root: Node) -> duckdb.DuckDBPyR
     return kernel.sql(f"FROM {quote(last)}")
 
 
-def _define(kernel: duckdb.DuckDBPyConnection, name: str, leaf: Leaf) -> None:
+def define(kernel: duckdb.DuckDBPyConnection, name: str, leaf: Leaf) -> None:
+    """Makes a leaf of a plan a relation of the connection's."""
     match leaf:
         case GivenTable():
             kernel.register(name, leaf.table)
         case IntegerRange():
             numbers = f"range({leaf.start}, {leaf.stop}, {leaf.step})"
             query = f"SELECT range AS {quote(leaf.columns[0])} FROM {numbers}"
-            kernel.execute(f"CREATE TEMP VIEW {quote(name)} AS {query}")
+            kernel.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS {query}")
         case Scan() if leaf.dataset.format in ("ipc", "text"):
             kernel.register(name, _arrow_files(leaf).select(list(leaf.columns)))
         case Scan():
-            kernel.execute(f"CREATE TEMP VIEW {quote(name)} AS {_scan(leaf)}")
+            kernel.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS {_scan(leaf)}")
         case _:
             raise AssertionError(f"{type(leaf).__name__} is no leaf of a logical plan")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import duckdb
 
 from flowgrid.api.sql import bind
 from flowgrid.logical.dependent import DependentJoin
-from flowgrid.logical.nodes import GivenTable, KernelQuery, Node
+from flowgrid.logical.nodes import GivenTable, KernelQuery, Leaf, Node
 from flowgrid.logical.rendering import select, topological
 from flowgrid.protocol.fragment import Field
+from tests.reference import define
 
 DEFINITIONS = """
 CREATE TABLE t (a INTEGER, b INTEGER, c VARCHAR, d DOUBLE);
@@ -36,6 +38,7 @@ class Answers:
     """Tables in a connection, and the same as nodes to bind queries to."""
 
     def __init__(self, definitions: str = DEFINITIONS) -> None:
+        self.folder = Path()  # of files with the same rows, if a test has made some
         self.connection = duckdb.connect(config={"threads": 1})
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute(definitions)
@@ -63,6 +66,10 @@ class Answers:
 
     def rows(self, plan: Node) -> list[tuple[object, ...]]:
         relations = {node: name for name, node in self.tables.items()}
+        for leaf in topological(plan):
+            if isinstance(leaf, Leaf) and leaf not in relations:
+                relations[leaf] = f"leaf {len(relations)}"
+                define(self.connection, relations[leaf], leaf)
         found: list[tuple[object, ...]] = self.connection.execute(
             select(plan, relations)
         ).fetchall()

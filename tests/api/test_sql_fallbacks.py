@@ -47,7 +47,7 @@ def test_a_whole_query_as_one_task_says_why(answers: Answers, text: str, reason:
             "the recursive query 'r'",
         ),
         ("SELECT * FROM t WHERE a IN (FROM (VALUES (1), (3)) x)", "VALUES"),
-        ("SELECT * FROM range(3) r(i), t WHERE t.a = i", "the table function RANGE(0, 3)"),
+        ("SELECT * FROM glob('*') g(f), t WHERE t.c = f", "the table function GLOB('*')"),
         ("SELECT x FROM (PIVOT t ON c IN ('x', 'y') USING sum(b)) WHERE x > 1", "PIVOT"),
     ],
 )

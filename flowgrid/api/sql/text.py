@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from flowgrid.api.sql.kernel_queries import over_inputs
 from flowgrid.api.sql.parsing import Parameters, parse_query
+from flowgrid.api.sql.table_functions import with_scans
 from flowgrid.api.sql.table_names import is_file, unknown_table
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import KernelQuery, Node
@@ -31,14 +32,14 @@ def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -
 def bind_tree(tree: Expr, tables: Mapping[str, Node]) -> KernelQuery:
     """As `bind`, for a query that is parsed."""
     names = {name.casefold(): name for name in tables}
-    used: dict[str, Node] = {}
+    tree, used = with_scans(tree, names)
 
     def node_of(table: exp.Table) -> Node | None:
         """The table's node; None for a file that the kernel is to read."""
         key = table.name.casefold()
-        if key in names and not table.db:
-            if key not in used:
-                used[key] = tables[names[key]]
+        if key not in used and key in names and not table.db:
+            used[key] = tables[names[key]]
+        if key in used:
             return used[key]
         if is_file(table):
             return None
