@@ -61,6 +61,14 @@ class Config:
     scheduler_no_executors_grace_s: float = _setting(
         60.0, "how long jobs wait for an executor when there is none, before they fail"
     )
+    scheduler_roll_call_s: float = _setting(
+        5.0, "how long a scheduler that goes on from its log waits for the executors in there"
+    )
+    scheduler_record_events: bool = _setting(
+        False,
+        "write every event that a scheduler handles to a file in its state directory, to replay it",
+        parse_bool,
+    )
     scheduler_driver_lease_s: float = _setting(
         30.0, "a driver silent for this many seconds is gone; its jobs are cancelled"
     )
@@ -70,6 +78,24 @@ class Config:
     )
     task_process_deaths_max: int = _setting(
         3, "slot processes that one task may bring down before it is called poison"
+    )
+    exclusion_failures_max: int = _setting(
+        3,
+        "failures of its own after which an executor gets no new attempts for a while; 0 is never",
+    )
+    exclusion_window_s: float = _setting(300.0, "for how long a failure speaks against an executor")
+    exclusion_duration_s: float = _setting(300.0, "how long an executor gets no new attempts then")
+    speculation_enabled: bool = _setting(
+        True, "a second attempt for a task that is much slower than its like", parse_bool
+    )
+    speculation_quantile: float = _setting(
+        0.75, "part of a stage's tasks that must have succeeded before one can be called slow"
+    )
+    speculation_multiplier: float = _setting(
+        3.0, "how many times as slow, per row read, as the median task of its stage"
+    )
+    speculation_run_s_min: float = _setting(
+        3.0, "seconds that an attempt must have run, so that a second one is worth the work"
     )
     planner_target_partition_bytes: int = _setting(
         64 * MIB,
@@ -84,9 +110,15 @@ class Config:
         "a join side up to this size is sent whole to every task of the other side",
         parse_bytes,
     )
+    planner_single_task_bytes_max: int = _setting(
+        64 * MIB,
+        "a plan that reads at most so many bytes of files runs as one task; 0 is never",
+        parse_bytes,
+    )
     planner_force_exchanges: bool = _setting(
         False,
-        "no broadcast, no merging of partitions: small data walks the big-data paths",
+        "no broadcast, no merging of partitions, nothing whole in one task: small data walks the "
+        "big-data paths",
         parse_bool,
     )
     planner_partitions: int = _setting(
@@ -99,6 +131,9 @@ class Config:
     )
     kernel_batch_rows: int = _setting(
         122_880, "rows per record batch that streams out of the kernel"
+    )
+    submit_reconnect_s: float = _setting(
+        15.0, "how long a driver waits for a scheduler that is gone to be started again"
     )
     submit_timeout_s: float = _setting(
         30.0, "seconds to wait for a scheduler or executor to answer"

@@ -81,6 +81,24 @@ class FileDataset:
             seen += piece.bytes
         return [tuple(_splits_of(share)) for share in found]
 
+    def read_bytes(self, columns: Sequence[str], predicates: Sequence[Expr], limit: float) -> float:
+        """What a scan of these columns reads, as it lies in the files, without the row groups that
+        `predicates` rule out. Counting ends above `limit`. Files without footers are read whole.
+        """
+        if not self.footers:
+            return float(self.bytes)
+        found = 0.0
+        for footer in self.footers:
+            indexes = _column_indexes(footer)
+            wanted = [indexes.get(name.casefold()) for name in columns]
+            for number in range(footer.num_row_groups):
+                row_group = footer.row_group(number)
+                if all(may_match(one, _facts(row_group, indexes)) for one in predicates):
+                    found += _bytes_of(row_group, wanted)
+                if found > limit:
+                    return found
+        return found
+
     def column_statistics(self, name: str) -> ColumnStatistics:
         """What the footers say about the column's values, over all files; computed once."""
         folded = name.casefold()
@@ -114,6 +132,14 @@ class FileDataset:
                     share = row_group.num_rows / max(1, footer.num_rows)
                     yield _Piece(file, (0, -1) if whole else (start, stop), file.size * share)
                 start = stop
+
+
+def _bytes_of(row_group: pq.RowGroupMetaData, columns: Sequence[int | None]) -> int:
+    """The compressed size of some columns; of all if one is nested (None)."""
+    chosen = [index for index in columns if index is not None]
+    if len(chosen) < len(columns):
+        chosen = list(range(row_group.num_columns))
+    return sum(int(row_group.column(index).total_compressed_size) for index in chosen)
 
 
 def _facts(row_group: pq.RowGroupMetaData, indexes: Mapping[str, int]) -> RowGroupFacts:

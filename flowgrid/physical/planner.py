@@ -64,13 +64,21 @@ class Advance:
 class Planner(Planning):
     """Plans one job: `advance()`, and again after every `finished()`, until it is complete.
 
-    `give` turns a driver's table into a stage; `sink` is where a `Write` puts its files.
+    `give` turns a driver's table into a stage; `sink` is where a `Write` puts its files. `note` is
+    what `explain` should say besides.
     """
 
     def __init__(
-        self, plan: Node, shape: Shape, give: Give, sink: SinkOutput | None = None, seed: int = 0
+        self,
+        plan: Node,
+        shape: Shape,
+        give: Give,
+        sink: SinkOutput | None = None,
+        seed: int = 0,
+        note: str = "",
     ) -> None:
         self._book = StageBook(shape, give, seed)
+        self._book.notes += [note] if note else []
         self._plan = plan.input if isinstance(plan, Write) else plan
         self._output: Output = sink or BlocksOutput(1, "single")
         self._shared = shared_subplans(self._plan, shape.slots)

@@ -8,9 +8,9 @@ from flowgrid.physical.planner import Planner
 from flowgrid.protocol.job_graph import OutputKind, StageSpec, StageStatistics
 
 
-def rehearse(plan: Node, shape: Shape) -> str:
+def rehearse(plan: Node, shape: Shape, note: str = "") -> str:
     """The stages as text; nothing is submitted, nothing written."""
-    planner = Planner(plan, shape, _give)
+    planner = Planner(plan, shape, _give, note=note)
     while True:
         step = planner.advance()
         if step.complete:

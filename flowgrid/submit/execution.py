@@ -97,8 +97,10 @@ class Engine:
     def explain_stages(self, plan: Node) -> str:
         """The stages as they would be if every estimate were right."""
         from flowgrid.physical.rehearsal import rehearse
+        from flowgrid.physical.shortcut import prepared
 
-        return rehearse(_prepared(plan, self._shape()), self._shape())
+        known = prepared(plan, self._shape())
+        return rehearse(known.plan, known.shape, known.note)
 
     def analyze(self, plan: Node) -> str:
         """The stages that the plan had when it ran just now, with what they wrote."""
@@ -120,10 +122,11 @@ class Engine:
 
     def _run(self, plan: Node, sink: SinkOutput | None) -> Result:
         from flowgrid.physical.planner import Planner
+        from flowgrid.physical.shortcut import prepared
 
-        shape = self._shape()
+        known = prepared(plan, self._shape())
         seed = int.from_bytes(os.urandom(4))
-        planner = Planner(_prepared(plan, shape), shape, self._tables.give, sink, seed)
+        planner = Planner(known.plan, known.shape, self._tables.give, sink, seed, known.note)
         first = planner.advance()
         name = f"{self._name} {next(self._numbers)}"
         job = self._client.submit(name, first.stages, first.complete)
@@ -153,15 +156,6 @@ def _reachable(scheduler: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((there.hostname, there.port))  # sends nothing: it only chooses a way
         return f"tcp://{probe.getsockname()[0]}:0"
-
-
-def _prepared(plan: Node, shape: Shape) -> Node:
-    """The plan as it is handed to the planner: one slot's kernel optimises for itself."""
-    if shape.slots == 1:
-        return plan
-    from flowgrid.optimizer.optimizer import optimize
-
-    return optimize(plan)
 
 
 def _sink(plan: Write, staging: Staging) -> SinkOutput:

@@ -19,11 +19,15 @@ from tests.cluster.census import Premises
 NO_SHORTCUTS = {"planner.force_exchanges": "true", "planner.partitions": "3"}
 """Small data walks the paths of big data: no broadcast, no merging of partitions."""
 
+SPREAD = {"planner.single_task_bytes_max": "0"}
+"""All is by size, but for the plan as a whole."""
+
 PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "local": ("local", {}),
     "one-core": ("local[1]", {}),
-    "two-executors": ("local-cluster[2,1,4096]", {}),
-    "six-slots": ("local-cluster[3,2,2048]", {}),
+    "two-executors": ("local-cluster[2,1,4096]", SPREAD),
+    "six-slots": ("local-cluster[3,2,2048]", SPREAD),
+    "small-data": ("local-cluster[2,1,4096]", {}),
     "no-shortcuts": ("local-cluster[2,1,4096]", NO_SHORTCUTS),
 }
 
