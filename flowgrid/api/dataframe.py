@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from flowgrid.api import joins, selections, shaping, writing
+from flowgrid.api import joins, pivoting, selections, shaping, writing
 from flowgrid.api.column import IntoColumn, IntoType
 from flowgrid.api.functions import count
 from flowgrid.api.grouped import GroupedDataFrame
@@ -120,6 +120,32 @@ class DataFrame:
     ) -> DataFrame:
         """One row for each row and each column of `on` (all but `index`): its name and its value."""
         return self._new(shaping.unpivot(self.node, on, index, variable_name, value_name))
+
+    def pivot(
+        self,
+        on: str | Sequence[str],
+        on_columns: Sequence[Any] | None = None,
+        *,
+        index: str | Sequence[str] | None = None,
+        values: str | Sequence[str] | None = None,
+        aggregate_function: str = "first",
+        separator: str = "_",
+    ) -> DataFrame:
+        """One row per `index`, and for each value of `on` a column with the aggregate of `values`.
+
+        `on_columns` are these values (tuples for several columns); without them a query finds them
+        now. "len" counts rows. Raises `PlanError` for an unknown aggregate.
+        """
+        names = pivoting.columns_of_pivot(self.node, on)
+        if on_columns is None:
+            rows = self._new(pivoting.distinct_values(self.node, names)).to_pylist()
+            choices = [tuple(row.values()) for row in rows]
+        else:
+            choices = [one if isinstance(one, tuple) else (one,) for one in on_columns]
+        found = pivoting.pivot(
+            self.node, names, choices, index, values, aggregate_function, separator
+        )
+        return self._new(found)
 
     # -- groups --------------------------------------------------------------------------------
 

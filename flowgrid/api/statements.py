@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flowgrid.api.catalog import Catalog
 from flowgrid.api.sql.parsing import Parameters
+from flowgrid.api.sql.pivots import with_values
 from flowgrid.api.sql.statements import (
     Copy,
     Create,
@@ -32,7 +32,7 @@ def run(text: str, parameters: Parameters, catalog: Catalog, engine: Engine) -> 
     statement = parse_statement(text, parameters)
     match statement:
         case Query(tree):
-            return bind_tree(tree, catalog)
+            return _bound(tree, catalog, engine)
         case Create():
             return _create(statement, catalog, engine)
         case Drop():
@@ -40,11 +40,23 @@ def run(text: str, parameters: Parameters, catalog: Catalog, engine: Engine) -> 
         case Copy():
             return _copy(statement, catalog, engine)
         case Explain(tree, analyze):
-            return _explain(bind_tree(tree, catalog), analyze, engine)
+            return _explain(_bound(tree, catalog, engine), analyze, engine)
         case Describe(tree):
-            return _describe(bind_tree(tree, catalog))
+            return _describe(_bound(tree, catalog, engine))
         case ShowTables():
             return _answer({"name": sorted(catalog, key=str.casefold)})
+
+
+def _bound(tree: Expr, catalog: Catalog, engine: Engine) -> Node:
+    """The query's plan. A PIVOT without a list of values runs a query of its own to find them."""
+
+    def texts_of(query: Expr) -> list[str]:
+        from flowgrid.api.results import collect
+
+        texts: list[str] = collect(engine, bind_tree(query, catalog)).column(0).to_pylist()
+        return texts
+
+    return bind_tree(with_values(tree, texts_of), catalog)
 
 
 def _create(statement: Create, catalog: Catalog, engine: Engine) -> Node:
@@ -56,19 +68,22 @@ def _create(statement: Create, catalog: Catalog, engine: Engine) -> Node:
             f"{there} {statement.name!r} is there already: "
             f"CREATE OR REPLACE {statement.kind.upper()} takes its place"
         )
-    define = partial(_defined, statement.query, statement.columns)
-    plan = define(catalog)
     if statement.kind == "view":
+
+        def define(tables: Mapping[str, Node]) -> Node:
+            return _named(bind_tree(statement.query, tables), statement.columns)
+
+        define(catalog)  # what cannot mean anything is refused now
         catalog.register(statement.name, define, "view")
         return _counted(None)
+    plan = _named(_bound(statement.query, catalog, engine), statement.columns)
     table, rows = _computed(plan, engine)
     catalog.register(statement.name, table, "table")
     return _counted(rows)
 
 
-def _defined(query: Expr, names: Sequence[str], tables: Mapping[str, Node]) -> Node:
-    """The query with its first columns under these names."""
-    node = bind_tree(query, tables)
+def _named(node: Node, names: Sequence[str]) -> Node:
+    """The relation with its first columns under these names."""
     if not names:
         return node
     if len(names) > len(node.columns):
@@ -114,7 +129,7 @@ def _copy(statement: Copy, catalog: Catalog, engine: Engine) -> Node:
     from flowgrid.api.writing import write
 
     rows = write(
-        engine, bind_tree(statement.query, catalog), statement.path, statement.format,
+        engine, _bound(statement.query, catalog, engine), statement.path, statement.format,
         statement.mode, statement.partition_by, statement.options,
     )  # fmt: skip
     return _counted(rows)

@@ -95,7 +95,8 @@ def test_a_file_that_is_not_there_is_an_error_at_once(answers: Answers, tmp_path
 
 
 def test_stages_read_files_and_ranges_in_parts(answers: Answers, tmp_path: Path) -> None:
-    text = f"SELECT c, sum(i)::BIGINT AS s FROM '{answers.folder}/t.parquet', range(90000) r(i) GROUP BY c"
+    file = f"'{answers.folder}/t.parquet'"
+    text = f"SELECT c, sum(i)::BIGINT AS s FROM {file}, range(90000) r(i) GROUP BY c"
     runner = StageRunner(tmp_path, slots=2, conf={"planner.force_exchanges": True})
     found = runner.run(answers.plan(text)).to_pylist()
     assert sorted(map(repr, (tuple(row.values()) for row in found))) == sorted(

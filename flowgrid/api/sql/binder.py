@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sqlglot import exp
 
 from flowgrid.api.sql.kernel_queries import over_inputs
+from flowgrid.api.sql.pivots import Pivoting, as_select, statement
 from flowgrid.api.sql.scopes import (
     Bound,
     Context,
@@ -42,7 +43,7 @@ class _Binder:
         self.tables, self.columns = tables, columns
         self.names = Names(reserved=columns)
         self.context = Context(
-            tables, self.names, self.query, self.cte, self.kernel_leaf, self.one_row
+            tables, self.names, self.query, self.pivot, self.cte, self.kernel_leaf, self.one_row
         )
 
     def root(self, tree: Expr) -> Node:
@@ -82,8 +83,23 @@ class _Binder:
                 return with_order(self.query(tree.this, scope, naming), tree, self.context)
             case exp.Values():
                 return self.kernel_leaf(tree, scope, "VALUES", naming)
+            case exp.Pivot():
+                return self.pivot(statement(tree), scope, naming)
             case _:
                 raise CannotPartition(type(tree).__name__.upper())
+
+    def pivot(self, pivoting: Pivoting, scope: Scope, naming: Naming) -> Bound:
+        """PIVOT or UNPIVOT as the SELECT that it means; only the kernel knows its columns' names."""
+        everything = exp.select("*").from_(pivoting.source.copy())
+        inside = self.kernel_leaf(everything, scope, "PIVOT", self.names.anonymous)
+        outside = self.kernel_leaf(pivoting.whole, scope, "PIVOT", self.names.anonymous)
+        names = [output.name for output in outside.outputs]
+        select = as_select(pivoting, [output.name for output in inside.outputs])
+        if len(select.expressions) != len(names):
+            raise CannotPartition("PIVOT")
+        bound = self._bind(select, scope, lambda index, _: naming(index, names[index]))
+        outputs = zip(names, bound.outputs, strict=True)
+        return Bound(bound.node, tuple(Output(name, out.expression) for name, out in outputs))
 
     def cte(self, cte: Cte) -> Bound:
         if cte.bound is None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from flowgrid.api.sql.expressions import Block, resolve
+from flowgrid.api.sql.pivots import clause
 from flowgrid.api.sql.scopes import (
     Bound,
     Context,
@@ -71,6 +72,11 @@ class _FromBinder:
 
     def item(self, tree: Expr, left: FromItem | None) -> FromItem:
         """A table, a derived table or joins in parentheses; `left` is what a lateral one may read."""
+        if tree.args.get("pivots"):
+            item = self._pivoted(tree)
+            for join in tree.args.get("joins") or []:
+                item = self._join(item, join)
+            return item
         if isinstance(tree, exp.Table):
             item = self._table(tree)
             for join in tree.args.get("joins") or []:
@@ -86,6 +92,20 @@ class _FromBinder:
         if isinstance(tree, exp.Unnest):
             return self._unnest(tree, left)
         raise CannotPartition(f"{type(tree).__name__.upper()} in FROM")
+
+    def _pivoted(self, tree: Expr) -> FromItem:
+        """A table with PIVOT or UNPIVOT behind it, which may have an alias of its own."""
+        (pivot,) = tree.args["pivots"][-1:]
+        alias = pivot.alias or tree.alias_or_name or "pivot"
+        naming = self.context.names.under(self.context.names.prefix(alias))
+        try:
+            bound = self.context.bind_pivot(clause(tree), self.scope, naming)
+        except CannotPartition as reason:
+            alone = tree.copy()
+            alone.set("joins", None)
+            whole = exp.select("*").from_(alone)
+            bound = self.context.kernel_leaf(whole, self.scope, str(reason), naming)
+        return self._as_table(bound, alias, pivot)
 
     def _unnest(self, tree: exp.Unnest, left: FromItem | None) -> FromItem:
         if len(tree.expressions) != 1 or tree.args.get("offset"):

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sqlglot import exp
 
+from flowgrid.api.sql.pivots import Pivoting
 from flowgrid.expr.tree import Expr, column
 from flowgrid.logical.dependent import CannotPartition
 from flowgrid.logical.nodes import Named, Node, Project
@@ -219,6 +220,7 @@ class Context:
     tables: Mapping[str, Node]
     names: Names
     bind_query: Callable[[Expr, Scope, Naming], Bound]
+    bind_pivot: Callable[[Pivoting, Scope, Naming], Bound]
     bind_cte: Callable[[Cte], Bound]
     kernel_leaf: Callable[[Expr, Scope, str, Naming], Bound]
     one_row: Callable[[], Node]

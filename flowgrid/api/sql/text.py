@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from flowgrid.api.sql.kernel_queries import over_inputs
 from flowgrid.api.sql.parsing import Parameters, parse_query
+from flowgrid.api.sql.pivots import refuse_open_pivots
 from flowgrid.api.sql.table_functions import with_scans
 from flowgrid.api.sql.table_names import is_file, unknown_table
 from flowgrid.expr.tree import Expr
@@ -31,6 +32,7 @@ def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -
 
 def bind_tree(tree: Expr, tables: Mapping[str, Node]) -> KernelQuery:
     """As `bind`, for a query that is parsed."""
+    refuse_open_pivots(tree)
     names = {name.casefold(): name for name in tables}
     tree, used = with_scans(tree, names)
 
