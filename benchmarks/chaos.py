@@ -306,7 +306,11 @@ class _Round:
         self._tally.attempts += sum(attempts for _, attempts in self._progress.values())
 
     def _left(self) -> list[str]:
-        files = [str(path.relative_to(self._temporary)) for path in self._temporary.rglob("*")]
+        files = [
+            os.path.relpath(os.path.join(folder, name), self._temporary)
+            for folder, folders, names in os.walk(self._temporary)
+            for name in (*folders, *names)
+        ]
         return [f"process {p.pid}" for p in self._processes()] + files
 
     def _problem(self, what: str, message: str) -> None:

@@ -72,6 +72,11 @@ class Config:
     scheduler_driver_lease_s: float = _setting(
         30.0, "a driver silent for this many seconds is gone; its jobs are cancelled"
     )
+    scheduler_stall_warning_s: float = _setting(
+        60.0,
+        "a job of which nothing has moved for so many seconds is reported to its driver, with what "
+        "it waits for; 0 is never",
+    )
     task_attempts_max: int = _setting(4, "tries of a task before its job fails")
     task_user_attempts_max: int = _setting(
         2, "tries of a task that fails in the user's own code: code that is wrong stays wrong"

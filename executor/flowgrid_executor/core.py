@@ -67,6 +67,9 @@ FORK_PAUSE_S = 1.0
 """A slot that dies without an attempt, or cannot be forked, is forked again after a pause: the machine
 is short of something, and trying at once would only make it worse."""
 
+MOMENT_S = 1.0
+"""What runs for longer is reported with every heartbeat."""
+
 TEMPLATE_DEATHS_MAX = 3
 """A template that dies this often without forking one slot will never fork one."""
 
@@ -86,6 +89,9 @@ class ExecutorSetup:
 
     def spill_directory(self, slot: int) -> str:
         return f"{self.directory}/spill-{slot}"
+
+    def progress_path(self, slot: int) -> str:
+        return f"{self.directory}/progress-{slot}"
 
 
 class SlotState(enum.Enum):
@@ -108,6 +114,7 @@ class _Slot:
     attempt: AttemptId | None = None
     hung_up: bool = False
     rests_until: float = 0.0
+    began_at: float = 0.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -135,7 +142,7 @@ class ExecutorCore:
         self._backlog: deque[_Waiting] = deque()
         self._dropping: set[JobId] = set()
         self._fenced: str | None = None
-        self._heard_at = now
+        self._now = self._heard_at = now
         self._template_deaths = 0
 
     def start(self) -> list[Action]:
@@ -143,6 +150,7 @@ class ExecutorCore:
         return [ForkSlot(slot.number) for slot in self._slots]
 
     def handle(self, event: Event, now: float) -> list[Action]:
+        self._now = now
         match event:
             case SlotForked():
                 return self._slot_forked(event.slot)
@@ -206,12 +214,21 @@ class ExecutorCore:
                 self._backlog.append(_Waiting(attempt, stage.spec, stage.inputs))
         return actions + self._fill_slots()
 
+    def running(self, now: float) -> list[tuple[int, AttemptId, float]]:
+        """(slot, attempt, seconds) of every attempt that runs for more than a moment."""
+        return [
+            (slot.number, slot.attempt, now - slot.began_at)
+            for slot in self._slots
+            if slot.attempt is not None and now - slot.began_at >= MOMENT_S
+        ]
+
     def _fill_slots(self) -> list[Action]:
         actions: list[Action] = []
         for slot in self._slots:
             if slot.state is SlotState.IDLE and self._backlog:
                 waiting = self._backlog.popleft()
                 slot.state, slot.attempt = SlotState.RUNNING, waiting.attempt
+                slot.began_at = self._now
                 actions.append(RunInSlot(slot.number, self._request(slot, waiting)))
                 actions.append(Send(AttemptStarted(waiting.attempt)))
         return actions
@@ -232,6 +249,7 @@ class ExecutorCore:
             host=self._setup.host,
             settings=self._setup.settings,
             keys_directory=self._setup.keys_directory,
+            progress_path=self._setup.progress_path(slot.number),
         )
 
     def _cancel(self, attempt: AttemptId) -> list[Action]:

@@ -43,6 +43,7 @@ from flowgrid_executor.kernels.duckdb_kernel import (
 )
 from flowgrid_executor.kernels.kernel import Guard, Rescannable
 from flowgrid_executor.kernels.python_kernel import PythonCall
+from flowgrid_executor.progress import ProgressPage
 from flowgrid_executor.scans import (
     NO_COLUMNS,
     arrow_file_batches,
@@ -84,8 +85,11 @@ class FragmentRun:
         self._relations: dict[str, _Attach] = {}
         self._remote: RemoteBlocks | None = None
         self._resources = contextlib.ExitStack()
+        watch = self._progress_page()
         self._readers = [
-            StageReader(request.attempt.job, outputs, slice_, request.host, self._open_remote)
+            StageReader(
+                request.attempt.job, outputs, slice_, request.host, self._open_remote, watch
+            )
             for outputs, slice_ in zip(request.inputs, request.slices, strict=True)
         ]
 
@@ -254,6 +258,16 @@ class FragmentRun:
             context = self._resources.enter_context(zmq.Context())
             self._remote = self._resources.enter_context(RemoteBlocks(context, keys))
         return self._remote.open(address, attempt)
+
+    def _progress_page(self) -> ProgressPage | None:
+        """Where reading is noted, if there is anything to read and a place to note it."""
+        if not self._request.inputs or not self._request.progress_path:
+            return None
+        with contextlib.suppress(OSError):  # a full disk is found by those who need it
+            page = ProgressPage(Path(self._request.progress_path), self._request.attempt)
+            self._resources.callback(page.close)
+            return page
+        return None
 
     def close(self) -> None:
         self._resources.close()

@@ -26,6 +26,7 @@ from flowgrid.protocol.messages import (
     ToExecutor,
     ToExecutorEnvelope,
 )
+from flowgrid.protocol.waits import AttemptProgress
 from flowgrid.transport.security import Keys
 from flowgrid.transport.sockets import connect_dealer
 from flowgrid_executor.events import LinkBroken, SchedulerHeard
@@ -74,10 +75,10 @@ class SchedulerLink:
         self._sent += 1
         return []
 
-    def beat(self, blocks_bytes: int) -> None:
+    def beat(self, blocks_bytes: int, running: Sequence[AttemptProgress]) -> None:
         if self._heartbeat is None:
             return
-        beat = Heartbeat(self._executor, self._sent, self._received, blocks_bytes)
+        beat = Heartbeat(self._executor, self._sent, self._received, blocks_bytes, tuple(running))
         try:
             self._heartbeat.send(heartbeats.encode(beat), zmq.DONTWAIT)
         except zmq.Again:

@@ -26,6 +26,7 @@ from flowgrid.ids import ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
 from flowgrid.protocol.versions import local_versions
+from flowgrid.protocol.waits import AttemptProgress
 from flowgrid.transport.block_server import BlockServer
 from flowgrid.transport.host import host_identity
 from flowgrid.transport.security import Keys, admission
@@ -48,6 +49,7 @@ from flowgrid_executor.events import (
     StopRequested,
     Tick,
 )
+from flowgrid_executor.progress import read_progress
 from flowgrid_executor.scheduler_link import SchedulerLink
 from flowgrid_executor.slot_protocol import ForkSlot, KillSlot
 from flowgrid_executor.slots import Slots
@@ -151,12 +153,18 @@ class ExecutorServer:
             now = time.monotonic()
             if now >= beat_at:
                 beat_at = now + interval_s
-                self._link.beat(self._store.bytes_held)
+                self._link.beat(self._store.bytes_held, self._progress(now))
                 happened.append(Tick())
             self._settle(happened, now)
         if self._exit.refused:
             self._say(self._exit.reason)
         return 1 if self._exit.refused else 0
+
+    def _progress(self, now: float) -> list[AttemptProgress]:
+        return [
+            read_progress(Path(self._setup.progress_path(slot)), attempt, run_s, now)
+            for slot, attempt, run_s in self._core.running(now)
+        ]
 
     def _wait(self, signals: socket.socket, timeout_s: float) -> set[object]:
         poller = zmq.Poller()

@@ -35,7 +35,8 @@ class RunAttempt(msgspec.Struct, frozen=True, tag=True):
     written, its name has a suffix that starts with a dot (``….tmp``), so that the leftovers of a killed
     attempt are found. `spill_directory` is the slot's own and is emptied when the slot dies.
     `slices[i]` is what this task reads of input i; None is a broadcast. `host` is this executor's: a
-    producer with the same host is mapped, any other fetched.
+    producer with the same host is mapped, any other fetched. `progress_path` is where the slot notes
+    what it waits for (`progress`).
     """
 
     attempt: AttemptId
@@ -51,6 +52,7 @@ class RunAttempt(msgspec.Struct, frozen=True, tag=True):
     host: str
     settings: dict[str, str]
     keys_directory: str = ""
+    progress_path: str = ""
 
 
 class AttemptDone(msgspec.Struct, frozen=True, tag=True):

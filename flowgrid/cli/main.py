@@ -20,6 +20,7 @@ _COMMANDS = {
     "scheduler": ("flowgrid.cli.cluster", "Run the scheduler of a cluster."),
     "executor": ("flowgrid.cli.cluster", "Offer this machine's slots to a scheduler."),
     "status": ("flowgrid.cli.status", "Show executors and jobs of a cluster."),
+    "why": ("flowgrid.cli.why", "Show what a job of a cluster waits for."),
     "keys": ("flowgrid.cli.keys", "Make the keys of a cluster that spans machines."),
 }
 

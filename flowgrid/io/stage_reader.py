@@ -14,8 +14,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from flowgrid.ids import AttemptId, StageId
+from flowgrid.ids import AttemptId, ExecutorId, StageId
 from flowgrid.io.blocks import BlockFile
+from flowgrid.protocol.block_transfer import FETCH_PATIENCE_S
 from flowgrid.protocol.blocks import BlockCorruptError, BlockIndex, file_name
 from flowgrid.protocol.failures import FetchCause, FetchFailure
 from flowgrid.protocol.job_graph import ExecutorAddress, Slice, StageOutputs
@@ -41,6 +42,14 @@ class Producer(Protocol):
     def batches(self, targets: Iterable[int]) -> Iterator[pa.RecordBatch]: ...
 
 
+class ReadWatch(Protocol):
+    """Is told what a reader waits for, and what came."""
+
+    def waits(self, producer: AttemptId, holder: ExecutorId, patience_s: float) -> None: ...
+
+    def came(self, size: int) -> None: ...
+
+
 class StageReader:
     """The rows of `slice_` (None is everything) of a stage of `job`, as seen from `host`.
 
@@ -54,12 +63,14 @@ class StageReader:
         slice_: Slice | None,
         host: str,
         open_remote: Callable[[ExecutorAddress, AttemptId], Producer],
+        watch: ReadWatch | None = None,
     ) -> None:
         """`open_remote` opens what an attempt wrote on another host than `host`."""
         self._job = job
         self._outputs = outputs
         self._host = host
         self._open_remote = open_remote
+        self._watch = watch
         self._targets = None if slice_ is None else (slice_.target_start, slice_.target_stop)
         partitions = range(len(outputs.holders))
         self._partitions = (
@@ -81,7 +92,8 @@ class StageReader:
             try:
                 if producer.schema != schema:
                     raise BlockCorruptError("schema differs from that of the stage's other blocks")
-                yield from producer.batches(self._target_range(producer))
+                batches = producer.batches(self._target_range(producer))
+                yield from self._watched(partition, batches) if self._watch else batches
             except (OSError, BlockCorruptError) as error:
                 raise self._fetch_error(partition, error) from error
 
@@ -112,9 +124,32 @@ class StageReader:
 
     def _find(self, partition: int) -> Producer:
         address, attempt = self._holder(partition), self._attempt(partition)
-        if address.host == self._host and os.path.isdir(address.directory):
+        if self._is_mapped(address):
             return BlockFile(Path(address.directory, file_name(attempt)))
-        return self._open_remote(address, attempt)
+        if self._watch is None:
+            return self._open_remote(address, attempt)
+        self._watch.waits(attempt, address.executor, FETCH_PATIENCE_S)
+        remote = self._open_remote(address, attempt)
+        self._watch.came(0)
+        return remote
+
+    def _watched(
+        self, partition: int, batches: Iterator[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        """The same, with a word before and after each."""
+        assert self._watch is not None
+        address, attempt = self._holder(partition), self._attempt(partition)
+        patience_s = 0.0 if self._is_mapped(address) else FETCH_PATIENCE_S
+        while True:
+            self._watch.waits(attempt, address.executor, patience_s)
+            batch = next(batches, None)
+            self._watch.came(batch.nbytes if batch is not None else 0)
+            if batch is None:
+                return
+            yield batch
+
+    def _is_mapped(self, address: ExecutorAddress) -> bool:
+        return address.host == self._host and os.path.isdir(address.directory)
 
     def _holder(self, partition: int) -> ExecutorAddress:
         return self._outputs.executors[self._outputs.holders[partition]]

@@ -21,6 +21,9 @@ CHUNK_BYTES_MAX = MIB
 STREAM_CREDIT_BYTES_MAX = 4 * MIB
 """Bytes in flight per block: four chunks saturate a connection; the server honours no more."""
 
+FETCH_PATIENCE_S = 10.0
+"""A source from which nothing at all comes for so long is out of reach. A slow one is not."""
+
 
 class FetchIndex(msgspec.Struct, frozen=True, tag=True):
     """The index of the attempt's block file, without its trailer."""

@@ -23,6 +23,7 @@ from flowgrid.protocol.job_graph import (
 )
 from flowgrid.protocol.reports import AttemptReport, WrittenFile
 from flowgrid.protocol.status import ExecutorStatus, JobStatus
+from flowgrid.protocol.waits import AttemptProgress, Wait
 
 PROTOCOL_VERSION = 1
 """Raised with every change of a message: peers that differ refuse each other by name."""
@@ -94,6 +95,12 @@ class AskStatus(msgspec.Struct, frozen=True, tag=True):
     """May come without a session, from an observer; answered by `ClusterStatus`."""
 
 
+class AskWhy(msgspec.Struct, frozen=True, tag=True):
+    """What does this job wait for? May come without a session; answered by `JobWaits`."""
+
+    job: JobId
+
+
 class ReportFetchFailed(msgspec.Struct, frozen=True, tag=True):
     """The driver could not read a block of a succeeded job's result: make it again."""
 
@@ -110,6 +117,7 @@ FromDriver: TypeAlias = (
     | KeepAlive
     | CloseSession
     | AskStatus
+    | AskWhy
     | ReportFetchFailed
 )
 
@@ -173,6 +181,22 @@ class JobFailed(msgspec.Struct, frozen=True, tag=True):
     where: str = ""
 
 
+class JobWaits(msgspec.Struct, frozen=True, tag=True):
+    """The chain of what a job waits for, from the job to whoever acts next; none if there is no such
+    job."""
+
+    job: JobId
+    waits: tuple[Wait, ...]
+
+
+class JobStalled(msgspec.Struct, frozen=True, tag=True):
+    """A warning: nothing of the job has moved for `seconds`. It goes on waiting."""
+
+    job: JobId
+    seconds: float
+    waits: tuple[Wait, ...]
+
+
 class ClusterStatus(msgspec.Struct, frozen=True, tag=True):
     epoch: int
     versions: Versions
@@ -189,6 +213,8 @@ ToDriver: TypeAlias = (
     | StageProgressed
     | JobSucceeded
     | JobFailed
+    | JobWaits
+    | JobStalled
     | ClusterStatus
 )
 
@@ -245,12 +271,14 @@ FromExecutor: TypeAlias = (
 
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     """On a socket of its own. `sent` is the number of envelopes sent on the control link, so that a
-    lost last word is noticed; `received` the same for the other direction."""
+    lost last word is noticed; `received` the same for the other direction. `running` has the
+    attempts that take longer than a moment."""
 
     executor: ExecutorId
     sent: int
     received: int
     blocks_bytes: int = 0
+    running: tuple[AttemptProgress, ...] = ()
 
 
 # -- scheduler to executor -------------------------------------------------------------------------

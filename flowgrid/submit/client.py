@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import zmq
 
@@ -25,6 +25,7 @@ from flowgrid.protocol.job_graph import StageSpec
 from flowgrid.protocol.messages import (
     AddStages,
     AskStatus,
+    AskWhy,
     CancelJob,
     ClusterChanged,
     ClusterStatus,
@@ -32,7 +33,9 @@ from flowgrid.protocol.messages import (
     FromDriver,
     JobAccepted,
     JobFailed,
+    JobStalled,
     JobSucceeded,
+    JobWaits,
     ReleaseJob,
     ReportFetchFailed,
     SessionOpened,
@@ -42,11 +45,14 @@ from flowgrid.protocol.messages import (
     SubmitJob,
     ToDriver,
 )
+from flowgrid.protocol.waits import Wait
 from flowgrid.submit.connection import Connection
 from flowgrid.transport.security import Keys
 from flowgrid.transport.sockets import connect_dealer
 
-JobEvent: TypeAlias = StageSucceeded | StageProgressed | JobSucceeded | JobFailed
+JobEvent: TypeAlias = StageSucceeded | StageProgressed | JobStalled | JobSucceeded | JobFailed
+
+Answer = TypeVar("Answer", ClusterStatus, JobWaits)
 
 
 class Job:
@@ -260,8 +266,10 @@ class JobClient:
                 raise ConnectError(f"the scheduler at {self.address} refused us: {message.reason}")
             case StageSucceeded() | StageProgressed():
                 self._happened(JobId(message.stage.job), message)
-            case JobSucceeded() | JobFailed():
+            case JobStalled() | JobSucceeded() | JobFailed():
                 self._happened(message.job, message)
+            case JobWaits():
+                pass  # the answer to a question that sessions do not ask
             case _:
                 with self._changed:
                     self._note(message)
@@ -296,14 +304,25 @@ class JobClient:
 
 def ask_status(address: str, keys: Keys | None, timeout_s: float) -> ClusterStatus:
     """A cluster's status, for an observer without a session. Raises `ConnectError`."""
+    return _ask(address, keys, timeout_s, AskStatus(), ClusterStatus)
+
+
+def ask_why(address: str, keys: Keys | None, timeout_s: float, job: JobId) -> tuple[Wait, ...]:
+    """The chain of what a job waits for; none if there is no such job. Raises `ConnectError`."""
+    return _ask(address, keys, timeout_s, AskWhy(job), JobWaits).waits
+
+
+def _ask(
+    address: str, keys: Keys | None, timeout_s: float, question: FromDriver, answer: type[Answer]
+) -> Answer:
     with zmq.Context() as context:
         with connect_dealer(context, address, os.urandom(16), keys) as socket:
             socket.setsockopt(zmq.LINGER, 0)
-            socket.send(driver_envelopes.encode(DriverEnvelope("", 0, (AskStatus(),))))
+            socket.send(driver_envelopes.encode(DriverEnvelope("", 0, (question,))))
             deadline = time.monotonic() + timeout_s
             while socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
                 for message in to_driver_envelopes.decode(socket.recv()).messages:
-                    if isinstance(message, ClusterStatus):
+                    if isinstance(message, answer):
                         return message
         raise ConnectError(
             f"no scheduler answered at {address} within {timeout_s:g} s: is one running there "

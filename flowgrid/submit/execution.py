@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 from flowgrid.config import Config
 from flowgrid.errors import JobError
 from flowgrid.protocol.failures import FailureKind
-from flowgrid.protocol.messages import JobFailed, JobSucceeded, StageSucceeded
+from flowgrid.protocol.messages import JobFailed, JobStalled, JobSucceeded, StageSucceeded
 from flowgrid.submit.client import Job, JobClient
 from flowgrid.submit.failures import raise_failure
 from flowgrid.submit.given_tables import GivenTables
 from flowgrid.submit.local_cluster import LocalCluster
 from flowgrid.submit.master import LocalMaster, Master
+from flowgrid.submit.notices import warn_stalled
 from flowgrid.transport.security import Keys, Role
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ def _follow(job: Job, planner: Planner) -> JobSucceeded:
                 return succeeded
             case JobFailed() as failed:
                 raise_failure(failed)
+            case JobStalled() as stalled:
+                warn_stalled(job.name, stalled)
             case StageSucceeded(stage=stage, statistics=statistics):
                 planner.finished(stage.number, statistics)
                 step = planner.advance()

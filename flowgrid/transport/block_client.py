@@ -22,6 +22,7 @@ import zmq
 from flowgrid.config import MIB
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.block_transfer import (
+    FETCH_PATIENCE_S,
     STREAM_CREDIT_BYTES_MAX,
     BlockGone,
     CancelFetch,
@@ -123,7 +124,7 @@ class BlockClient:
         keys: Keys | None = None,
         *,
         in_flight_bytes_max: int = 32 * MIB,
-        timeout_s: float = 10.0,
+        timeout_s: float = FETCH_PATIENCE_S,
     ) -> None:
         """`timeout_s` is without any progress; a slow source is no dead one."""
         self.address = address

@@ -16,6 +16,7 @@ from flowgrid.config import Config
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.messages import (
     AskStatus,
+    AskWhy,
     AttemptCancelled,
     AttemptFailed,
     AttemptStarted,
@@ -28,6 +29,7 @@ from flowgrid.protocol.messages import (
     Fence,
     FromExecutor,
     Heartbeat,
+    JobWaits,
     OpenSession,
     RegisterExecutor,
     SessionRefused,
@@ -38,6 +40,8 @@ from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
 from flowgrid_scheduler.executors import Executor
+from flowgrid_scheduler.stalls import Movements
+from flowgrid_scheduler.waiting import why
 
 
 class SchedulerCore:
@@ -45,6 +49,7 @@ class SchedulerCore:
 
     def __init__(self, config: Config, identity: ClusterIdentity) -> None:
         self.state = ClusterState(config, identity)
+        self._movements = Movements()
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """All that follows from one event. `now` is in seconds of any monotonic clock."""
@@ -72,6 +77,7 @@ class SchedulerCore:
                 drivers.check_leases(state)
                 launches.revoke_backlog(state)
                 state.report_owed()
+                self._movements.check(state)
             case _:
                 assert_never(event)
         launches.launch_ready(state)
@@ -197,6 +203,8 @@ class SchedulerCore:
         match word:
             case AskStatus():
                 state.out.to_driver(name, state.status())
+            case AskWhy():
+                state.out.to_driver(name, JobWaits(word.job, why(state, word.job)))
             case OpenSession() if (
                 envelope.sequence == 0
                 and word.session == name

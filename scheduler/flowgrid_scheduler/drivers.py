@@ -11,10 +11,12 @@ from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.messages import (
     AddStages,
     AskStatus,
+    AskWhy,
     CancelJob,
     CloseSession,
     FromDriver,
     JobAccepted,
+    JobWaits,
     KeepAlive,
     OpenSession,
     ReleaseJob,
@@ -27,6 +29,7 @@ from flowgrid_scheduler import recovery
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.jobs import GraphError, Job
 from flowgrid_scheduler.sessions import Session
+from flowgrid_scheduler.waiting import why
 
 
 def open_session(state: ClusterState, word: OpenSession) -> None:
@@ -69,6 +72,8 @@ def answer(state: ClusterState, session: Session, message: FromDriver) -> None:
             end_session(state, session)
         case AskStatus():
             state.out.to_driver(session.id, state.status())
+        case AskWhy():
+            state.out.to_driver(session.id, JobWaits(message.job, why(state, message.job)))
         case OpenSession() | KeepAlive():
             pass  # the first came twice, the second did its work by coming
         case _:

@@ -13,6 +13,7 @@ from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import Heartbeat
 from flowgrid.protocol.status import ExecutorStatus
+from flowgrid.protocol.waits import AttemptProgress
 from flowgrid_scheduler.attempts import TRANSITIONS, AttemptState, Word
 
 WORD_OVERDUE_S = 2.0
@@ -55,6 +56,8 @@ class Executor:
         self.blocks_bytes = 0
         self.attempts: dict[AttemptId, AttemptState] = {}
         """Attempts that count against its slots: launched, and no last word yet."""
+        self.progress: dict[AttemptId, AttemptProgress] = {}
+        """What its last heartbeat said of the attempts that take longer than a moment."""
         self.told: dict[int, dict[int, tuple[int, ...]]] = {}
         """By job and stage: described, with the versions of the inputs that were last located."""
         self._owed: tuple[int, float] | None = None
@@ -93,6 +96,7 @@ class Executor:
         """Take note of a heartbeat and of the envelopes it promises."""
         self.heard_s = awake_s
         self.blocks_bytes = heartbeat.blocks_bytes
+        self.progress = {progress.attempt: progress for progress in heartbeat.running}
         if self._owed is None and heartbeat.sent > self.received:
             self._owed = (heartbeat.sent, awake_s)
 

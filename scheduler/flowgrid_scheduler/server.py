@@ -24,7 +24,7 @@ from flowgrid.protocol.codec import (
     executor_envelopes,
     heartbeats,
 )
-from flowgrid.protocol.messages import AskStatus, DriverEnvelope, ExecutorEnvelope
+from flowgrid.protocol.messages import AskStatus, AskWhy, DriverEnvelope, ExecutorEnvelope
 from flowgrid.protocol.versions import local_versions
 from flowgrid.transport.security import Keys, Role, admission, role_of
 from flowgrid.transport.sockets import bind_router
@@ -180,7 +180,7 @@ def _may_say(role: str | None, envelope: DriverEnvelope | ExecutorEnvelope) -> b
             return isinstance(envelope, DriverEnvelope)
         case _:
             return isinstance(envelope, DriverEnvelope) and all(
-                isinstance(message, AskStatus) for message in envelope.messages
+                isinstance(message, AskStatus | AskWhy) for message in envelope.messages
             )
 
 

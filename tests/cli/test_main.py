@@ -12,7 +12,7 @@ from flowgrid.cli.main import main
 
 COVERS = ["settings"]
 
-COMMANDS = ["submit", "scheduler", "executor", "status", "keys"]
+COMMANDS = ["submit", "scheduler", "executor", "status", "why", "keys"]
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def app(tmp_path: Path) -> str:
         (["scheduler", "--bind", "tcp://0.0.0.0:0"], "--keys DIR"),
         (["scheduler", "--conf", "x=1"], "unknown setting 'x'"),
         (["executor"], "--scheduler"),
+        (["why", "yesterday"], "'yesterday' is no job"),
         (["executor", "--scheduler", "local"], "tcp://host:port"),
         (["executor", "--scheduler", "tcp://h:1", "--bind", "tcp://*:0"], "--keys DIR"),
         (["executor", "--scheduler", "tcp://h:1", "--memory", "much"], "--memory"),

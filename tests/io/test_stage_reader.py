@@ -139,3 +139,23 @@ def test_what_the_other_host_says_becomes_a_cause(
     with pytest.raises(StageReadError) as caught:
         numbers(StageReader(1, stage.outputs, None, "elsewhere", open_remote))
     assert caught.value.failure.cause is cause
+
+
+def test_a_watch_is_told_for_whom_a_reader_waits_and_what_came(stage: Stage) -> None:
+    told: list[tuple[object, ...]] = []
+
+    class Watch:
+        def waits(self, producer: AttemptId, holder: ExecutorId, patience_s: float) -> None:
+            told.append((producer.partition, holder.name, patience_s > 0))
+
+        def came(self, size: int) -> None:
+            told.append((size,))
+
+    def open_remote(address: ExecutorAddress, attempt: AttemptId) -> Producer:
+        return BlockFile(Path(address.directory, file_name(attempt)))
+
+    slice_ = Slice(0, 1, 0, 2)
+    reader = StageReader(1, stage.outputs, slice_, "a", open_remote, Watch())
+    assert numbers(reader) == [0, 10]
+    mapped, remote = (0, "a", False), (1, "b", True)
+    assert told == [mapped, (8,), mapped, (0,), remote, (0,), remote, (8,), remote, (0,)]

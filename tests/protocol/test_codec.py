@@ -67,7 +67,7 @@ FAILURE = Failure(
     fetch=FetchFailure(ATTEMPT, EXECUTOR, FetchCause.CORRUPT),
 )
 
-COVERS = ["reports", "status"]
+COVERS = ["reports", "status", "waits"]
 
 
 def test_a_driver_is_understood() -> None:

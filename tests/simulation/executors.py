@@ -41,6 +41,7 @@ from flowgrid_executor.slot_protocol import (
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from flowgrid.protocol.waits import AttemptProgress
 from tests.scheduler.story import VERSIONS
 from tests.simulation.disks import Disk
 from tests.simulation.slot_run import SlotRun
@@ -177,7 +178,9 @@ class SimExecutor:
             interval_s = self.world.config.executor_heartbeat_interval_s
             self._beat_at = self.world.timeline.now + interval_s
             self.world.timeline.at(self._beat_at, self._beat)
-            self.link.beat(0)
+            now = self.world.timeline.now
+            running = [AttemptProgress(a, run_s) for _, a, run_s in self.core.running(now)]
+            self.link.beat(0, running)
             self._slot_events.append(Tick())
             self._wake()
 

@@ -21,6 +21,7 @@ from flowgrid.protocol.codec import driver_envelopes, executor_envelopes, heartb
 from flowgrid.protocol.messages import DriverEnvelope, ExecutorEnvelope, LaunchAttempts
 from tests.scheduler.story import VERSIONS
 from tests.simulation.network import Router
+from tests.simulation.waits import check_waits
 from tests.simulation.witness import Witness
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 PROBE_S = 0.5
 TURN_S = 0.000_1
+
+WAITS_EVERY = 4
+"""What jobs wait for is checked in every fourth schedule: it takes as long as all other checks."""
 
 
 class SimScheduler:
@@ -139,6 +143,8 @@ class SimScheduler:
         self.recorded.append((now, event))
         actions = self.core.handle(event, now)
         check(self.core)
+        if self._world.seed % WAITS_EVERY == 0:
+            check_waits(self.core.state)
         self.witness.heard(event)
         self.witness.saw(actions)
         for action in actions:
