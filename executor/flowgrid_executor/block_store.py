@@ -26,11 +26,12 @@ _DOOMED = "doomed"
 class BlockStore:
     """Owns `directory`: made here, for this user only, and removed with everything in it by `close`."""
 
-    def __init__(self, directory: Path) -> None:
-        """Raises `ConfigError` for a directory that cannot be made or holds somebody's files."""
+    def __init__(self, directory: Path, parents: bool = True) -> None:
+        """`parents`: make also what is missing on the way there. Raises `ConfigError` for a directory
+        that cannot be made or holds somebody's files."""
         self.directory = directory
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=parents, exist_ok=True)
             directory.chmod(0o700)
             empty = not any(directory.iterdir())
         except OSError as error:

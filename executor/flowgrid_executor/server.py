@@ -93,7 +93,8 @@ def run_executor(options: Options, slots: Slots) -> int:
     keys = Keys(Path(options.keys_directory), "executor") if options.keys_directory else None
     with (
         zmq.Context() as context,
-        contextlib.closing(BlockStore(options.directory)) as store,
+        # In a cluster that is owned the parent is the cluster's: if it is gone, so is the cluster.
+        contextlib.closing(BlockStore(options.directory, options.owner_fd is None)) as store,
         admission(context, keys),
         contextlib.closing(
             BlockServer(context, options.bind, options.directory, keys)

@@ -6,6 +6,7 @@ Exit codes: 0 ended in good order, 2 flags or an address that cannot be used.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -96,7 +97,11 @@ def _remove_when_alone(directory: Path) -> None:
     deadline = time.monotonic() + EXECUTORS_END_S
     while time.monotonic() < deadline and any(directory.glob("executor-*/")):
         time.sleep(0.001)
-    shutil.rmtree(directory, ignore_errors=True)
+    # Under another name, nobody who is still about to start can put anything into it.
+    doomed = directory.with_name(f"{directory.name}.gone")
+    with contextlib.suppress(FileNotFoundError):  # its driver was faster
+        directory.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 if __name__ == "__main__":

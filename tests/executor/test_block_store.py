@@ -35,6 +35,12 @@ def test_a_directory_with_files_in_it_is_refused(tmp_path: Path) -> None:
         BlockStore(tmp_path)
 
 
+def test_a_cluster_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        BlockStore(tmp_path / "gone" / "blocks", parents=False)
+    assert not (tmp_path / "gone").exists()
+
+
 def test_bytes_are_counted_by_job_and_given_back(tmp_path: Path) -> None:
     store = BlockStore(tmp_path / "blocks")
     other = AttemptId(2, 0, 0, 0)
