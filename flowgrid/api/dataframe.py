@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from flowgrid.api import joins, pivoting, selections, shaping, writing
+from flowgrid.api import asof, joins, pivoting, selections, shaping, writing
 from flowgrid.api.column import IntoColumn, IntoType
 from flowgrid.api.functions import count
 from flowgrid.api.grouped import GroupedDataFrame
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from flowgrid.api.engine import Engine
 
+IntoPath = str | os.PathLike[str]
+Names = str | Sequence[str]
 Mode = Literal["error", "overwrite", "append"]
 How = Literal["inner", "left", "right", "full", "semi", "anti", "cross"]
 
@@ -184,6 +186,32 @@ class DataFrame:
             )
         )  # fmt: skip
 
+    def join_asof(
+        self,
+        other: DataFrame,
+        *,
+        on: str | None = None,
+        left_on: str | None = None,
+        right_on: str | None = None,
+        by: Names | None = None,
+        by_left: Names | None = None,
+        by_right: Names | None = None,
+        strategy: Literal["backward", "forward"] = "backward",
+        suffix: str = "_right",
+        allow_exact_matches: bool = True,
+        coalesce: bool = True,
+    ) -> DataFrame:
+        """Every row with the last one of `other` that is not later and equal in `by`, or with NULLs.
+
+        "forward" takes the first that is not earlier. `coalesce=False` keeps the other's `on` too.
+        """
+        return self._new(
+            asof.join_asof(
+                self.node, other.node, (on, left_on, right_on), (by, by_left, by_right), strategy,
+                suffix, allow_exact_matches, coalesce,
+            )
+        )  # fmt: skip
+
     def union(self, *others: DataFrame) -> DataFrame:
         """The rows of all frames, duplicates kept, columns matched by name."""
         return self._new(shaping.union([self.node, *(other.node for other in others)]))
@@ -321,10 +349,10 @@ class DataFrame:
 
     def write_parquet(
         self,
-        path: str | os.PathLike[str],
+        path: IntoPath,
         *,
         mode: Mode = "error",
-        partition_by: str | Sequence[str] = (),
+        partition_by: Names = (),
         compression: str | None = None,
     ) -> None:
         """Run the plan and write a directory of Parquet files, visible all at once or not at all."""
@@ -332,10 +360,10 @@ class DataFrame:
 
     def write_ipc(
         self,
-        path: str | os.PathLike[str],
+        path: IntoPath,
         *,
         mode: Mode = "error",
-        partition_by: str | Sequence[str] = (),
+        partition_by: Names = (),
         compression: Literal["lz4", "zstd"] | None = None,
     ) -> None:
         """As `write_parquet`, as Arrow IPC files."""
@@ -343,33 +371,22 @@ class DataFrame:
 
     def write_csv(
         self,
-        path: str | os.PathLike[str],
+        path: IntoPath,
         *,
         mode: Mode = "error",
-        partition_by: str | Sequence[str] = (),
+        partition_by: Names = (),
         delimiter: str = ",",
         header: bool = True,
     ) -> None:
         """As `write_parquet`, as CSV files."""
         self._write(path, "csv", mode, partition_by, delimiter=delimiter, header=header)
 
-    def write_json(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        mode: Mode = "error",
-        partition_by: str | Sequence[str] = (),
-    ) -> None:
+    def write_json(self, path: IntoPath, *, mode: Mode = "error", partition_by: Names = ()) -> None:
         """As `write_parquet`, as files with one JSON object per line."""
         self._write(path, "json", mode, partition_by)
 
     def _write(
-        self,
-        path: str | os.PathLike[str],
-        format: str,
-        mode: str,
-        partition_by: str | Sequence[str],
-        **options: object,
+        self, path: IntoPath, format: str, mode: str, partition_by: Names, **options: object
     ) -> None:
         writing.write(self.engine, self.node, os.fspath(path), format, mode, partition_by, options)
 

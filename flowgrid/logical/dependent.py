@@ -13,6 +13,7 @@ from functools import cached_property
 from flowgrid.expr.tree import Expr, columns_of
 from flowgrid.logical.nodes import (
     Aggregate,
+    AsofJoin,
     Distinct,
     Filter,
     Join,
@@ -77,6 +78,8 @@ def expressions_of(node: Node) -> list[Expr]:
             return [key.expression for key in node.keys]
         case Distinct():
             return [key.expression for key in node.order]
+        case AsofJoin():
+            return [node.condition]
         case Join() | DependentJoin() if node.condition is not None:
             return [node.condition]
         case _:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import (
     Aggregate,
+    AsofJoin,
     Distinct,
     Filter,
     GivenTable,
@@ -62,7 +63,7 @@ def _pruned_plan(root: Node, narrow: bool) -> Node:
     return built[root]
 
 
-_MAY_EXCHANGE = (Join, Sort, Window, Repartition)
+_MAY_EXCHANGE = (AsofJoin, Join, Sort, Window, Repartition)
 
 
 def _read(expressions: Iterable[Expr], given: Node) -> frozenset[str]:
@@ -115,7 +116,7 @@ def _needs(node: Node, needed: set[str]) -> list[frozenset[str]]:
         case Distinct(on=on) if on is not None:
             order = _read((key.expression for key in node.order), node.input)
             return [wanted | names_of(on) | order]
-        case Join():
+        case Join() | AsofJoin():
             asked = [] if node.condition is None else [node.condition]
             return [
                 _read(asked, side) | wanted & names_of(side.columns)

@@ -18,6 +18,7 @@ from flowgrid.expr.tree import Expr, conjuncts
 from flowgrid.io.statistics import ColumnStatistics
 from flowgrid.logical.nodes import (
     Aggregate,
+    AsofJoin,
     Distinct,
     Filter,
     GivenTable,
@@ -133,6 +134,8 @@ class Estimator:
                 return Estimate(inputs[0].rows, {**inputs[0].columns, **more})
             case Join():
                 return joined(inputs[0], inputs[1], node.kind, tuple(conjuncts(node.condition)))
+            case AsofJoin():
+                return Estimate(inputs[0].rows, {**inputs[0].columns, **inputs[1].columns})
             case Union() | SetOperation():
                 return _of_set(node, inputs)
             case _:

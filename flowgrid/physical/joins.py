@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, columns_of, conjuncts, is_deterministic
-from flowgrid.logical.nodes import Join, JoinKind, Named, Node, Project
+from flowgrid.logical.nodes import AsofJoin, Join, JoinKind, Named, Node, Project
 from flowgrid.logical.schema import schema_of
 from flowgrid.physical.partitioning import hash_type
 
@@ -34,7 +34,7 @@ class JoinKeys:
     types: tuple[str, ...]
 
 
-def join_keys(join: Join) -> JoinKeys | None:
+def join_keys(join: Join | AsofJoin) -> JoinKeys | None:
     """The hashable equalities of a join's condition; None if there is not one."""
     left_names = {name.casefold() for name in join.left.columns}
     right_names = {name.casefold() for name in join.right.columns}

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from flowgrid.expr.tree import column, conjuncts
 from flowgrid.logical.nodes import (
     Aggregate,
+    AsofJoin,
     Distinct,
     Filter,
     GivenTable,
@@ -177,7 +178,7 @@ class Planner(Planning):
 
     def _verb(self, node: Node) -> Pipeline:
         # With one slot nothing of this is needed, and a short job would wait for it.
-        from flowgrid.physical import grouping, joining, ordering
+        from flowgrid.physical import asof, grouping, joining, ordering
 
         match node:
             case Scan():
@@ -210,6 +211,8 @@ class Planner(Planning):
                 return grouping.plan_set_operation(self, node)
             case Join():
                 return joining.plan_join(self, node)
+            case AsofJoin():
+                return asof.plan_asof_join(self, node)
             case Sort():
                 return ordering.plan_sort(self, node)
             case Limit():
@@ -258,6 +261,8 @@ class Planner(Planning):
     def _repartition(self, node: Repartition) -> Pipeline:
         child = self.pipeline(node.input)
         count = node.count or self.book.shape.slots
+        if count == 1:
+            return self.book.gathered(node, child)
         if node.keys:
             types = expression_types(child.node, list(node.keys))
             return self.book.hashed(node, child.node, node.keys, types, count)

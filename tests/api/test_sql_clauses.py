@@ -32,6 +32,11 @@ select * from t full join v using (a)
 select a, t.a, v.a, e from t full join v using (a)
 select * from t natural join v
 select * from t semi join v using (a)
+select t.a, u.v from t asof join u on t.c = u.w and t.a >= u.k
+select t.a, u.v from t asof left join u on t.c = u.w and t.a >= u.k
+select c, a, q.a, t.c, q.c from t asof left join (select a, max(e) as e, 'x' as c from v group by
+    a) q using (c, a)
+select t.a, t.b, q.e from t asof left join (select max(e) as e, a from v group by a) q on t.a < q.a
 select * from t anti join v on t.a=v.a
 select * from t, u where a=k
 select * from t cross join v

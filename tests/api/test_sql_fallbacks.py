@@ -23,7 +23,7 @@ def answers() -> Iterator[Answers]:
     [
         ("SELECT 1", "one row"),
         ("VALUES (1, 2), (3, 4)", "VALUES"),
-        ("SELECT a, c FROM t ASOF JOIN u ON t.a >= u.k", "ASOF JOIN"),
+        ("SELECT a, c FROM t ASOF FULL JOIN u ON t.a >= u.k", "ASOF FULL JOIN"),
         ("SELECT unnest(st) FROM s", "unnest of STRUCT(x INTEGER, y STRUCT(z VARCHAR))"),
         ("SELECT unnest(l), unnest([1]) FROM s", "several unnest in one select list"),
         ("SELECT columns('a|b') FROM t", "COLUMNS(…)"),

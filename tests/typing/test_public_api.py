@@ -58,6 +58,7 @@ def test_verbs_are_frames_and_actions_are_not(session: Session, tmp_path: Path) 
     assert isinstance(found.collect(), pa.Table)
     assert [batch.num_rows for batch in found.iter_batches()] == [3]
     assert_type(found.pivot("half", [1], index="id", values="n"), DataFrame)
+    assert_type(found.join_asof(numbers, left_on="n", right_on="id", by=[]), DataFrame)
     found.write_csv(tmp_path / "out", mode="error", header=True)
     assert_type(fg.concat([found, found]), DataFrame)
     assert_type(session.sql("SELECT $n AS n, ?", {"n": None, "1": b"x"}), DataFrame)

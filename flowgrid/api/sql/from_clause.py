@@ -24,7 +24,7 @@ from flowgrid.api.sql.subqueries import keep_where
 from flowgrid.api.sql.unnesting import unnest_table
 from flowgrid.expr.tree import Expr, conjunction, equality, to_sql
 from flowgrid.logical.dependent import CannotPartition, DependentJoin, DependentKind, FreeColumns
-from flowgrid.logical.nodes import Join, JoinKind, Node
+from flowgrid.logical.nodes import AsofJoin, Join, JoinKind, Node
 from flowgrid.logical.schema import schema_of
 
 _TABLE_PARTS = frozenset({"this", "alias", "joins"})
@@ -189,8 +189,10 @@ class _FromBinder:
 
     def _join(self, left: FromItem, join: exp.Join) -> FromItem:
         unknown = {part for part, value in join.args.items() if value} - _JOIN_PARTS
-        if unknown or join.method not in ("", "NATURAL"):
+        if unknown or join.method not in ("", "NATURAL", "ASOF"):
             raise CannotPartition(f"{join.method or unknown} JOIN")
+        if join.method == "ASOF":
+            return self._asof(left, join)
         kind = _kind(join)
         right = self.item(join.this, left)
         shared = _shared_names(left, right, join)
@@ -206,6 +208,31 @@ class _FromBinder:
         )
         node = self._conditioned(left, right, kind, on, dependent)
         return FromItem(node, item.sources, item.visible)
+
+    def _asof(self, left: FromItem, join: exp.Join) -> FromItem:
+        kind = _kind(join)
+        if kind not in (JoinKind.INNER, JoinKind.LEFT):
+            raise CannotPartition(f"ASOF {kind.upper()} JOIN")
+        right = self.item(join.this, left)
+        scope = Scope(self.scope, None)
+        scope.see(left)
+        scope.see(right)
+        block = Block(self.context, scope, left.node)
+        shared = [found.name for found in join.args.get("using") or []]
+        if shared:  # equal in all but the last column, in which the right one is not later
+            *equal, last = [(_visible(left, name), _visible(right, name)) for name in shared]
+            near = exp.GTE(this=last[0], expression=last[1])
+            condition = conjunction([*(equality(*pair) for pair in equal), near])
+        else:
+            condition = resolve(join.args["on"], block)
+        assert condition is not None
+        dependent = FreeColumns().of(right.node) & set(left.node.columns)
+        if dependent or block.has_subquery(condition):
+            raise CannotPartition("a lateral ASOF JOIN, or one with a subquery in ON")
+        node = AsofJoin(left.node, right.node, condition, kind is JoinKind.LEFT)
+        merged = {name.casefold() for name in shared}
+        visible = (one for one in right.visible if one.name.casefold() not in merged)
+        return FromItem(node, left.sources + right.sources, (*left.visible, *visible))
 
     def _conditioned(
         self, left: FromItem, right: FromItem, kind: JoinKind, on: Expr | None, dependent: bool

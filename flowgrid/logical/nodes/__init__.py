@@ -12,7 +12,14 @@ from __future__ import annotations
 
 from flowgrid.logical.nodes.leaves import GivenTable, IntegerRange, Leaf, Scan
 from flowgrid.logical.nodes.node import NO_COLUMNS, Named, Node, SortKey, unique_names
-from flowgrid.logical.nodes.several import Join, JoinKind, KernelQuery, SetOperation, Union
+from flowgrid.logical.nodes.several import (
+    AsofJoin,
+    Join,
+    JoinKind,
+    KernelQuery,
+    SetOperation,
+    Union,
+)
 from flowgrid.logical.nodes.single import (
     Aggregate,
     Distinct,
@@ -32,6 +39,7 @@ from flowgrid.logical.nodes.single import (
 __all__ = [
     "NO_COLUMNS",
     "Aggregate",
+    "AsofJoin",
     "Distinct",
     "Filter",
     "GivenTable",

@@ -59,6 +59,34 @@ class Join(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class AsofJoin(Node):
+    """Each left row with one right row: of those that `condition` is true for, the nearest.
+
+    The condition is equalities and one inequality, which says what is near. `keeps_left` is for a
+    left row without a right one.
+    """
+
+    left: Node
+    right: Node
+    condition: Expr
+    keeps_left: bool = False
+
+    def __post_init__(self) -> None:
+        unique_names(self.columns, "the join")
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return self.left.columns + self.right.columns
+
+    def query(self, names: Sequence[str]) -> str:
+        kind = "ASOF LEFT JOIN" if self.keeps_left else "ASOF JOIN"
+        return f"SELECT * FROM {names[0]} {kind} {names[1]} ON {to_sql(self.condition)}"
+
+    def describe(self) -> str:
+        return f"AsofJoin {'left ' if self.keeps_left else ''}on {to_sql(self.condition)}"
+
+
+@dataclass(frozen=True, eq=False)
 class Union(Node):
     """All rows of all inputs, columns matched by position and named as the first input's."""
 
