@@ -35,11 +35,14 @@ def _show(scheduler: str, found: ClusterStatus) -> None:
     from rich.table import Table
 
     executors = Table(title=f"Executors of {scheduler}", title_justify="left")
-    for heading in ("executor", "host", "slots", "running", "blocks", "heard"):
-        executors.add_column(heading, justify="left" if heading in "executor host" else "right")
+    for heading in ("executor", "state", "host", "slots", "running", "blocks", "heard"):
+        executors.add_column(
+            heading, justify="left" if heading in "executor state host" else "right"
+        )
     for one in found.executors:
         executors.add_row(
             escape(one.executor.name),
+            "excluded" if one.excluded else "active",
             escape(one.host),
             str(one.slots),
             str(one.running),
@@ -53,6 +56,9 @@ def _show(scheduler: str, found: ClusterStatus) -> None:
         jobs.add_row(*map(escape, _job_row(job)))
     console = Console()
     console.print(executors)
+    for one in found.executors:
+        if one.excluded:
+            console.print(f"{one.executor.name} gets no new attempts: {one.excluded}", markup=False)
     console.print(jobs)
 
 

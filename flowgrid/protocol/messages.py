@@ -142,6 +142,20 @@ class ClusterChanged(msgspec.Struct, frozen=True, tag=True):
     slots: int
 
 
+class ExecutorExcluded(msgspec.Struct, frozen=True, tag=True):
+    """An executor gets no new attempts for `duration_s`, because of `reason`."""
+
+    executor: ExecutorId
+    reason: str
+    duration_s: float
+
+
+class ExecutorReadmitted(msgspec.Struct, frozen=True, tag=True):
+    """It gets new attempts again."""
+
+    executor: ExecutorId
+
+
 class JobAccepted(msgspec.Struct, frozen=True, tag=True):
     request: int
     job: JobId
@@ -208,6 +222,8 @@ ToDriver: TypeAlias = (
     SessionOpened
     | SessionRefused
     | ClusterChanged
+    | ExecutorExcluded
+    | ExecutorReadmitted
     | JobAccepted
     | StageSucceeded
     | StageProgressed

@@ -14,6 +14,8 @@ class ExecutorStatus(msgspec.Struct, frozen=True):
     running: int
     heartbeat_age_s: float
     blocks_bytes: int
+    excluded: str = ""
+    """Why it gets no new attempts for a while."""
 
 
 class StageStatus(msgspec.Struct, frozen=True):

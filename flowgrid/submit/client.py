@@ -30,6 +30,8 @@ from flowgrid.protocol.messages import (
     ClusterChanged,
     ClusterStatus,
     DriverEnvelope,
+    ExecutorExcluded,
+    ExecutorReadmitted,
     FromDriver,
     JobAccepted,
     JobFailed,
@@ -275,7 +277,15 @@ class JobClient:
                     self._note(message)
                     self._changed.notify_all()
 
-    def _note(self, message: SessionOpened | ClusterChanged | JobAccepted | ClusterStatus) -> None:
+    def _note(
+        self,
+        message: SessionOpened
+        | ClusterChanged
+        | ExecutorExcluded
+        | ExecutorReadmitted
+        | JobAccepted
+        | ClusterStatus,
+    ) -> None:
         match message:
             case SessionOpened() | ClusterChanged():
                 self._opened = message
@@ -288,6 +298,13 @@ class JobClient:
                     self._connection.send(*(word(message.job) for word in job._unsent))
             case ClusterStatus():
                 self._status = message
+            case ExecutorExcluded():
+                _log(
+                    f"executor {message.executor} gets no new attempts for {message.duration_s:g} s: "
+                    f"{message.reason}"
+                )
+            case ExecutorReadmitted():
+                _log(f"executor {message.executor} gets new attempts again")
 
     def _happened(self, id_: JobId, event: JobEvent) -> None:
         job = self._jobs.get(id_)
@@ -300,6 +317,13 @@ class JobClient:
             for job in (*self._pending.values(), *self._jobs.values()):
                 job._events.put(None)
             self._changed.notify_all()
+
+
+def _log(text: str) -> None:
+    """For people who did not ask; rare enough that only then logging is imported."""
+    import logging
+
+    logging.getLogger("flowgrid").warning(text)
 
 
 def ask_status(address: str, keys: Keys | None, timeout_s: float) -> ClusterStatus:

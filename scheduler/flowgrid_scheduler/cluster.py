@@ -31,6 +31,7 @@ from flowgrid_scheduler.jobs import Job, JobState
 from flowgrid_scheduler.patience import PatientClock
 from flowgrid_scheduler.sessions import Sessions
 from flowgrid_scheduler.stages import Stage, TaskState
+from flowgrid_scheduler.suspicions import Suspicions
 
 PROGRESS_INTERVAL_S = 0.2
 
@@ -53,6 +54,7 @@ class ClusterState:
         self.out = Outbox()
         self.executors = Executors()
         self.sessions = Sessions()
+        self.suspicions = Suspicions()
         self.jobs: dict[int, Job] = {}
         self.jobs_submitted = 0
         self.rotation: deque[Job] = deque()
@@ -136,13 +138,14 @@ class ClusterState:
     def drop_job(self, job: Job) -> None:
         """Forget a job here and on every executor that knows it."""
         del self.jobs[job.id.number]
+        self.suspicions.forget_job(job.id.number)
         if job.state is JobState.RUNNING:
             self.rotation.remove(job)
         for executor in self.executors.alive.values():
             if executor.told.pop(job.id.number, None) is not None:
                 self.out.to_executor(executor.id, DropJob(job.id))
                 for attempt in [a for a in executor.attempts if a.job == job.id.number]:
-                    del executor.attempts[attempt]
+                    executor.forget(attempt)
 
     def abandon(self, job: Job, executor: Executor, attempt: AttemptId) -> None:
         """Cancel an attempt that nobody wants any more; its task waits for another one."""
@@ -152,7 +155,7 @@ class ClusterState:
             self.out.to_executor(executor.id, CancelAttempts((attempt,)))
             stage.running -= before is AttemptState.RUNNING
         if stage.is_current(attempt):
-            stage.put_back(attempt.partition)
+            stage.put_back(attempt)
 
     def fence(self, executor: Executor, reason: str) -> None:
         self.out.to_executor(executor.id, Fence(reason))
@@ -173,6 +176,7 @@ class ClusterState:
             [self.identity.epoch, self.jobs_submitted, self.nobody_since_s, self.clock.awake_s],
             [job.id.number for job in self.rotation],
             [self.executors.fingerprint(), self.sessions.fingerprint()],
+            self.suspicions.fingerprint(),
             [job.fingerprint() for job in self.jobs.values()],
         ]
 

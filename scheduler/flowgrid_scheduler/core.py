@@ -35,7 +35,7 @@ from flowgrid.protocol.messages import (
     SessionRefused,
     StopExecutor,
 )
-from flowgrid_scheduler import drivers, launches, outcomes, recovery
+from flowgrid_scheduler import drivers, exclusion, launches, outcomes, recovery, speculation
 from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
@@ -75,12 +75,16 @@ class SchedulerCore:
                 recovery.check_silence(state)
                 recovery.check_grace(state)
                 drivers.check_leases(state)
+                exclusion.check_exclusions(state)
                 launches.revoke_backlog(state)
                 state.report_owed()
                 self._movements.check(state)
             case _:
                 assert_never(event)
+        exclusion.keep_somebody(state)
         launches.launch_ready(state)
+        if isinstance(event, Tick):
+            speculation.launch_rivals(state)
         return state.out.take()
 
     def stop(self) -> list[Action]:

@@ -58,6 +58,13 @@ class Executor:
         """Attempts that count against its slots: launched, and no last word yet."""
         self.progress: dict[AttemptId, AttemptProgress] = {}
         """What its last heartbeat said of the attempts that take longer than a moment."""
+        self.started_s: dict[AttemptId, float] = {}
+        """Since when a slot runs them."""
+        self.evidence: dict[str, float] = {}
+        """What speaks against it (`exclusion`): witnesses, and when each was heard last."""
+        self.excluded = ""
+        """Why it gets no new attempts for a while, or ""."""
+        self.excluded_until_s = 0.0
         self.told: dict[int, dict[int, tuple[int, ...]]] = {}
         """By job and stage: described, with the versions of the inputs that were last located."""
         self._owed: tuple[int, float] | None = None
@@ -87,10 +94,15 @@ class Executor:
         if after is None:
             return None
         if after > AttemptState.CANCELLING:
-            del self.attempts[attempt]
+            self.forget(attempt)
         else:
             self.attempts[attempt] = after
         return before
+
+    def forget(self, attempt: AttemptId) -> None:
+        """It has no place here any more."""
+        del self.attempts[attempt]
+        self.started_s.pop(attempt, None)
 
     def beat(self, heartbeat: Heartbeat, awake_s: float) -> None:
         """Take note of a heartbeat and of the envelopes it promises."""
@@ -120,14 +132,19 @@ class Executor:
             running=sum(state == AttemptState.RUNNING for state in self.attempts.values()),
             heartbeat_age_s=awake_s - self.heard_s,
             blocks_bytes=self.blocks_bytes,
+            excluded=self.excluded,
         )
 
     def fingerprint(self) -> list[object]:
         """Everything that matters here as plain data."""
         told = [[job, sorted(stages.items())] for job, stages in sorted(self.told.items())]
-        attempts = [[str(attempt), int(state)] for attempt, state in self.attempts.items()]
+        attempts = [
+            [str(attempt), int(state), self.started_s.get(attempt)]
+            for attempt, state in self.attempts.items()
+        ]
         numbers = [self.index, self.slots, self.received, self.heard_s, self.blocks_bytes]
-        return [str(self.id), numbers, list(self._owed or ()), attempts, told]
+        excluded = [self.excluded, self.excluded_until_s, sorted(self.evidence.items())]
+        return [str(self.id), numbers, list(self._owed or ()), attempts, told, excluded]
 
 
 class Executors:
@@ -151,6 +168,10 @@ class Executors:
     def address_of(self, index: int) -> ExecutorAddress:
         """Also of one that is gone: a sink's files outlive the executor that wrote them."""
         return self._addresses[index]
+
+    def taking(self) -> list[Executor]:
+        """Those that get new attempts."""
+        return [executor for executor in self.alive.values() if not executor.excluded]
 
     @property
     def slots(self) -> int:

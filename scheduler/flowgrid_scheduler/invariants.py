@@ -27,6 +27,7 @@ def check(core: SchedulerCore) -> None:
             attempts[attempt] += 1
             running[attempt.job, attempt.stage] += current is AttemptState.RUNNING
     assert all(count == 1 for count in attempts.values()), "an attempt runs twice"
+    assert state.executors.taking() or not state.executors.alive, "everybody is excluded"
     assert sorted(j.id for j in state.rotation) == sorted(
         j.id for j in state.jobs.values() if j.state is JobState.RUNNING
     )
@@ -57,10 +58,20 @@ def _check_stage(state: ClusterState, stage: Stage, attempts: Counter[AttemptId]
         else:
             assert number == holder == -1, f"{stage.id} task {partition}: blocks of nobody"
         if task == TaskState.LIVE:
-            last = AttemptId(
-                stage.id.job, stage.id.number, partition, stage.launches[partition] - 1
-            )
-            assert attempts[last] == 1, f"{last} is live and nowhere"
+            _check_contenders(state, stage, partition, attempts)
+
+
+def _check_contenders(
+    state: ClusterState, stage: Stage, partition: int, attempts: Counter[AttemptId]
+) -> None:
+    """Whoever may still succeed is somewhere; two of them are in two places."""
+    contending = [stage.attempt_of(partition, n) for n in stage.contending(partition)]
+    assert len(contending) <= 2, f"{contending}: more than one rival"
+    for attempt in contending:
+        assert attempts[attempt] == 1, f"{attempt} is live and nowhere"
+    for executor in state.executors.alive.values():
+        here = [attempt for attempt in contending if attempt in executor.attempts]
+        assert len(here) <= 1, f"{here} are rivals on one executor"
 
 
 def _check_progress(state: ClusterState, job: Job) -> None:
@@ -77,10 +88,11 @@ def _check_progress(state: ClusterState, job: Job) -> None:
         assert state.nobody_since_s is not None
         return
     queued = [stage for stage in job.open if stage.queue]
-    for executor in alive:
+    taking = state.executors.taking()
+    for executor in taking:
         if executor.slots_free:
             for stage in queued:
-                assert not stage.queue.has_for(executor.index, alone=len(alive) == 1), (
+                assert not stage.queue.has_for(executor.index, alone=len(taking) == 1), (
                     f"{stage.id} could run on {executor.id}"
                 )
     if not queued and not any(stage.live for stage in job.stages):

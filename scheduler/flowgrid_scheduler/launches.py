@@ -18,13 +18,14 @@ def launch_ready(state: ClusterState) -> None:
     """Give every free place a ready task."""
     if not state.rotation:
         return
-    roomy = [executor for executor in state.executors.alive.values() if executor.room > 0]
+    taking = state.executors.taking()
+    roomy = [executor for executor in taking if executor.room > 0]
     if not roomy:
         return
     launches: dict[ExecutorId, list[AttemptId]] = {}
-    alone = len(state.executors.alive) == 1
+    alone = len(taking) == 1
     for executor, stage, partition in assign(state.rotation, roomy, alone):
-        _inform(state, executor, stage)
+        inform(state, executor, stage)
         attempt = stage.launch(partition)
         executor.attempts[attempt] = AttemptState.ASSIGNED
         launches.setdefault(executor.id, []).append(attempt)
@@ -34,7 +35,7 @@ def launch_ready(state: ClusterState) -> None:
             state.out.to_executor(executor_id, LaunchAttempts(batch))
 
 
-def _inform(state: ClusterState, executor: Executor, stage: Stage) -> None:
+def inform(state: ClusterState, executor: Executor, stage: Stage) -> None:
     """Send the descriptor before the first launch, and the inputs whenever they changed."""
     job = state.jobs[stage.id.job]
     told = executor.told.setdefault(stage.id.job, {})
@@ -54,7 +55,7 @@ def _inform(state: ClusterState, executor: Executor, stage: Stage) -> None:
 def revoke_backlog(state: ClusterState) -> None:
     """Take attempts back from long backlogs while other executors have free slots and nothing else
     to do. Their tasks are launched anew when the executor confirms."""
-    idle = sum(executor.slots_free for executor in state.executors.alive.values())
+    idle = sum(executor.slots_free for executor in state.executors.taking())
     if not idle or any(stage.queue for job in state.rotation for stage in job.open):
         return
     being_revoked = sum(
@@ -69,3 +70,12 @@ def revoke_backlog(state: ClusterState) -> None:
             executor.step(attempt, CancelAttempts)
             state.out.to_executor(executor.id, CancelAttempts((attempt,)))
             being_revoked += 1
+
+
+def take_back_assigned(state: ClusterState, executor: Executor) -> None:
+    """What has not begun on an executor begins elsewhere, when the executor confirms."""
+    waiting = [a for a, s in executor.attempts.items() if s is AttemptState.ASSIGNED]
+    for attempt in waiting:
+        executor.step(attempt, CancelAttempts)
+    if waiting:
+        state.out.to_executor(executor.id, CancelAttempts(tuple(waiting)))

@@ -17,12 +17,12 @@ from flowgrid.protocol.messages import (
     DropAttempts,
 )
 from flowgrid.protocol.reports import AttemptReport
-from flowgrid_scheduler import recovery
+from flowgrid_scheduler import exclusion, recovery, speculation
 from flowgrid_scheduler.attempts import AttemptState, Word
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.executors import Executor
-from flowgrid_scheduler.jobs import Job
-from flowgrid_scheduler.retries import Tally, Verdict
+from flowgrid_scheduler.jobs import Job, JobState
+from flowgrid_scheduler.retries import RULES, Tally, Verdict
 from flowgrid_scheduler.stages import Stage, TaskState
 
 
@@ -30,6 +30,7 @@ def attempt_started(state: ClusterState, executor: Executor, word: AttemptStarte
     """A slot has begun."""
     before = executor.step(word.attempt, AttemptStarted)
     if before is AttemptState.ASSIGNED:
+        executor.started_s[word.attempt] = state.clock.awake_s
         job = state.jobs[word.attempt.job]
         stage = job.stages[word.attempt.stage]
         stage.running += 1
@@ -39,9 +40,11 @@ def attempt_started(state: ClusterState, executor: Executor, word: AttemptStarte
 def attempt_succeeded(state: ClusterState, executor: Executor, word: AttemptSucceeded) -> None:
     """Accept the attempt as the winner of its partition, or refuse it."""
     attempt, report = word.attempt, word.report
+    started_s = executor.started_s.get(attempt, state.clock.awake_s)
     current = _last_word(state, executor, attempt, AttemptSucceeded)
     if current is None:
         _refuse(state, executor, attempt)
+        _certify(state, executor, word)
         return
     job, stage = current
     failure = _check_report(job, stage, attempt.partition, report)
@@ -55,6 +58,10 @@ def attempt_succeeded(state: ClusterState, executor: Executor, word: AttemptSucc
     if differs and not _roll_back_readers(state, job, stage, attempt):
         return
     stage.accept(attempt, executor.index, report)
+    stage.paces.add(state.clock.awake_s - started_s, sum(report.rows_read))
+    exclusion.task_succeeded(state, executor, attempt)
+    if attempt.partition in stage.beaten:
+        speculation.cancel_beaten(state, job, stage, attempt.partition)
     if stage.complete:
         state.stage_completed(job, stage)
     else:
@@ -69,7 +76,7 @@ def attempt_failed(state: ClusterState, executor: Executor, word: AttemptFailed)
         return
     job, stage = current
     if failure.kind is FailureKind.FETCH_FAILED:
-        recovery.fetch_failed(state, job, stage, attempt, failure)
+        recovery.fetch_failed(state, executor, job, stage, attempt, failure)
     else:
         _count_failure(state, executor, attempt, failure)
 
@@ -78,7 +85,7 @@ def attempt_cancelled(state: ClusterState, executor: Executor, word: AttemptCanc
     """A place is free; if the task still waits for this attempt, it gets another."""
     current = _last_word(state, executor, word.attempt, AttemptCancelled)
     if current is not None:
-        current[1].put_back(word.attempt.partition)
+        current[1].put_back(word.attempt)
 
 
 def _last_word(
@@ -91,6 +98,8 @@ def _last_word(
     job = state.jobs[attempt.job]
     stage = job.stages[attempt.stage]
     stage.running -= before is AttemptState.RUNNING
+    if word is not AttemptSucceeded:
+        stage.settle_beaten(attempt)
     return (job, stage) if stage.is_current(attempt) else None
 
 
@@ -104,6 +113,25 @@ def _refuse(state: ClusterState, executor: Executor, attempt: AttemptId) -> None
     holder, winner = blocks.holders[partition], blocks.attempts[partition]
     if (holder, winner) != (executor.index, attempt.number):
         state.out.to_executor(executor.id, DropAttempts((attempt,)))
+
+
+def _certify(state: ClusterState, executor: Executor, word: AttemptSucceeded) -> None:
+    """An attempt that lost to its rival was faster than its cancellation: both must have written the
+    same rows, or neither can be trusted."""
+    job = state.job_of(word.attempt)
+    stage = job.stage_of(word.attempt) if job is not None else None
+    if job is None or stage is None or not stage.settle_beaten(word.attempt):
+        return
+    partition = word.attempt.partition
+    honest = _check_report(job, stage, partition, word.report) is None
+    if job.state is JobState.RUNNING and honest and stage.contradicts(partition, word.report):
+        failure = Failure(
+            FailureKind.INDETERMINATE,
+            f"two attempts of stage {stage.spec.label!r} ran side by side and wrote other rows for "
+            f"partition {partition}; make the stage deterministic, or declare its function with "
+            "deterministic=False",
+        )
+        state.fail_job(job, failure, stage.where(word.attempt, executor.id.name))
 
 
 def _check_report(job: Job, stage: Stage, partition: int, report: AttemptReport) -> Failure | None:
@@ -156,12 +184,14 @@ def _count_failure(
     """Let the table of `retries` decide what a failure of the current attempt is worth."""
     job = state.jobs[attempt.job]
     stage = job.stages[attempt.stage]
+    if RULES[failure.kind].elsewhere:
+        exclusion.task_failed(state, executor, attempt, failure)
     tally = stage.tallies.setdefault(attempt.partition, Tally())
     match tally.judge(failure.kind, job.config):
         case Verdict.RETRY:
-            stage.put_back(attempt.partition)
+            stage.put_back(attempt)
         case Verdict.RETRY_ELSEWHERE:
-            stage.put_back(attempt.partition, avoid=executor.index)
+            stage.put_back(attempt, avoid=executor.index)
         case Verdict.FAIL:
             state.fail_job(job, failure, stage.where(attempt, executor.id.name))
         case Verdict.POISON:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
 from flowgrid.protocol.messages import Fence, ReportFetchFailed
+from flowgrid_scheduler import exclusion
 from flowgrid_scheduler.attempts import AttemptState
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.executors import Executor
@@ -48,6 +49,7 @@ def _lose_attempt(
     if job is None:
         return
     stage = job.stages[attempt.stage]
+    stage.settle_beaten(attempt)
     running = before is AttemptState.RUNNING
     stage.running -= running
     if not stage.is_current(attempt):
@@ -58,7 +60,7 @@ def _lose_attempt(
             failure = Failure(FailureKind.EXECUTOR_LOST, f"executor lost: {death}")
             state.fail_job(job, poisoned(failure), stage.where(attempt, executor.id.name))
             return
-    stage.put_back(attempt.partition)
+    stage.put_back(attempt)
 
 
 def poisoned(failure: Failure) -> Failure:
@@ -68,11 +70,16 @@ def poisoned(failure: Failure) -> Failure:
 
 
 def fetch_failed(
-    state: ClusterState, job: Job, stage: Stage, attempt: AttemptId, failure: Failure
+    state: ClusterState,
+    executor: Executor,
+    job: Job,
+    stage: Stage,
+    attempt: AttemptId,
+    failure: Failure,
 ) -> None:
     """A consumer could not read a block: it waits, and the block is recomputed if it is still the
     one that readers are told to read. Otherwise the consumer only had old news."""
-    stage.put_back(attempt.partition)
+    stage.put_back(attempt)
     place = stage.where(attempt)
     inputs = [job.stages[edge.stage] for edge in stage.spec.inputs]
     upstream = next((one for one in inputs if _wrote(one, failure.fetch)), None)
@@ -81,6 +88,7 @@ def fetch_failed(
             job, Failure(FailureKind.INTERNAL, f"unknown block: {failure.message}"), place
         )
     elif _lose_block(state, job, upstream, failure, place):
+        exclusion.block_unreadable(state, executor, failure)
         count = stage.fetch_failures.get(attempt.partition, 0) + 1
         stage.fetch_failures[attempt.partition] = count
         if count >= FETCH_FAILURES_MAX:

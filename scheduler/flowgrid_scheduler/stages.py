@@ -25,6 +25,7 @@ from flowgrid.protocol.job_graph import OutputKind, Slice, StageSpec
 from flowgrid.protocol.reports import AttemptReport, WrittenFile
 from flowgrid.protocol.status import StageStatus
 from flowgrid_scheduler.block_catalog import BlockCatalog
+from flowgrid_scheduler.paces import Paces
 from flowgrid_scheduler.retries import Tally
 from flowgrid_scheduler.task_queue import TaskQueue
 
@@ -36,7 +37,7 @@ class TaskState(enum.IntEnum):
     PENDING = 0
     """Waits for its stage's inputs or for a slot."""
     LIVE = 1
-    """Has exactly one attempt that may still succeed: the last one launched."""
+    """Has an attempt that may still succeed; two of them while a rival runs."""
     SUCCEEDED = 2
     LOST = 3
     """Succeeded once; its blocks are gone and nobody needs them."""
@@ -65,6 +66,12 @@ class Stage:
         """Attempts that a slot has begun, also those that are no longer wanted."""
         self.reported = False
         """Whether the driver was ever told that this stage succeeded."""
+        self.contenders: dict[int, list[int]] = {}
+        """Attempts that may still succeed, of live tasks that have or had a rival. Any other live
+        task has one: the last one launched."""
+        self.beaten: dict[int, int] = {}
+        """Attempts that lost to their rival and whose last word has not come, by partition."""
+        self.paces = Paces()
         self.tallies: dict[int, Tally] = {}
         self.fetch_failures: dict[int, int] = {}
         self.files: dict[int, tuple[WrittenFile, ...]] = {}
@@ -79,19 +86,40 @@ class Stage:
         self.launches[partition] = number + 1
         self.states[partition] = _LIVE
         self.live += 1
+        return self.attempt_of(partition, number)
+
+    def launch_rival(self, partition: int) -> AttemptId:
+        """A second attempt of a live task; the first of both to succeed wins."""
+        number = self.launches[partition]
+        self.contenders[partition] = [*self.contending(partition), number]
+        self.launches[partition] = number + 1
+        return self.attempt_of(partition, number)
+
+    def attempt_of(self, partition: int, number: int) -> AttemptId:
         return AttemptId(self.id.job, self.id.number, partition, number)
 
+    def contending(self, partition: int) -> list[int]:
+        """The numbers of the attempts of a live task that may still succeed."""
+        return self.contenders.get(partition) or [self.launches[partition] - 1]
+
     def is_current(self, attempt: AttemptId) -> bool:
-        """Whether this attempt is the one whose success we would accept."""
+        """Whether this attempt is one whose success we would accept."""
         partition = attempt.partition
         return (
             0 <= partition < len(self.states)
             and self.states[partition] == _LIVE
-            and self.launches[partition] == attempt.number + 1
+            and attempt.number in self.contending(partition)
         )
 
-    def put_back(self, partition: int, avoid: int | None = None) -> None:
-        """LIVE to PENDING: its attempt failed, was lost, or is no longer wanted."""
+    def put_back(self, attempt: AttemptId, avoid: int | None = None) -> None:
+        """LIVE to PENDING: its attempt failed, was lost, or is no longer wanted. While a rival goes
+        on, the task stays LIVE."""
+        partition = attempt.partition
+        others = [one for one in self.contending(partition) if one != attempt.number]
+        if others:
+            self.contenders[partition] = others
+            return
+        self.contenders.pop(partition, None)
         self.states[partition] = _PENDING
         self.live -= 1
         self.queue.put_back(partition, avoid)
@@ -100,6 +128,9 @@ class Stage:
         """LIVE to SUCCEEDED: this attempt is the winner of its partition."""
         partition = attempt.partition
         self.states[partition] = _SUCCEEDED
+        for number in self.contenders.pop(partition, ()):
+            if number != attempt.number:
+                self.beaten[partition] = number
         self.live -= 1
         self.remaining -= 1
         sizes = (report.rows, report.bytes, report.digests)
@@ -111,10 +142,18 @@ class Stage:
         if self.fetch_failures:
             self.fetch_failures.clear()
 
+    def settle_beaten(self, attempt: AttemptId) -> bool:
+        """The last word of an attempt has come: whether it is one that lost to its rival."""
+        if self.beaten.get(attempt.partition) != attempt.number:
+            return False
+        del self.beaten[attempt.partition]
+        return True
+
     def lose(self, partitions: Iterable[int]) -> None:
         """SUCCEEDED to LOST."""
         for partition in partitions:
             self.states[partition] = _LOST
+            self.beaten.pop(partition, None)
             self.blocks.unregister(partition)
 
     def recompute(self, partitions: Iterable[int]) -> None:
@@ -153,6 +192,13 @@ class Stage:
         """The place of a failure, for people."""
         place = f"stage {self.spec.label!r}, {attempt}"
         return f"{place} on executor {executor}" if executor else place
+
+    def contradicts(self, partition: int, report: AttemptReport) -> bool:
+        """Whether a report says other rows than that of the partition's winner."""
+        if self.spec.output is OutputKind.FILES:
+            winner = self.files.get(partition, ())
+            return sum(file.rows for file in winner) != sum(file.rows for file in report.files)
+        return self.blocks.differs(partition, report.digests)
 
     def malformed(self, report: AttemptReport) -> str:
         """Why a report does not fit this stage, or ""."""
@@ -199,6 +245,8 @@ class Stage:
             [self.remaining, self.live, self.running, self.reported],
             [self.progress_at, self.progress_owed],
             [tallies, sorted(self.fetch_failures.items()), sorted(self.files)],
+            [sorted(self.contenders.items()), sorted(self.beaten.items())],
+            self.paces.fingerprint(),
             [self.queue.fingerprint(), self.blocks.fingerprint()],
         ]
 

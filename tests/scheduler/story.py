@@ -11,7 +11,7 @@ from typing import TypeVar
 from flowgrid_scheduler.actions import Action, SendToDriver, SendToExecutor
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
-from flowgrid_scheduler.events import Event, Tick
+from flowgrid_scheduler.events import Event, ExecutorUnreachable, Tick
 from flowgrid_scheduler.invariants import check
 from flowgrid_scheduler.patience import TICK_S
 
@@ -174,6 +174,10 @@ class Story:
                 actions += self.driver_says(KeepAlive(), session=session)
             actions += self.happens(Tick())
         return actions
+
+    def hangs_up(self, name: str) -> None:
+        """Its connection is closed."""
+        self.happens(ExecutorUnreachable(executor_id(name)))
 
     # -- what attempts do ----------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ def test_an_attempt_number_is_never_given_twice() -> None:
         attempt = stage.launch(partition)
         assert stage.is_current(attempt)
         numbers.append(attempt.number)
-        stage.put_back(partition)
+        stage.put_back(attempt)
         assert not stage.is_current(attempt)
     assert numbers == [0, 1, 2, 3, 4]
     assert stage.states[0] == TaskState.PENDING

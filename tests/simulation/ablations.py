@@ -14,7 +14,7 @@ import pytest
 from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import Action, DropJobBlocks
 from flowgrid_executor.scheduler_link import SchedulerLink
-from flowgrid_scheduler import drivers, outcomes, recovery
+from flowgrid_scheduler import drivers, exclusion, outcomes, recovery, speculation
 from flowgrid_scheduler.block_catalog import BlockCatalog
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.core import SchedulerCore
@@ -49,7 +49,13 @@ def attempt_numbers_are_ignored(patch: Patch) -> None:
     def is_current(stage: Stage, attempt: AttemptId) -> bool:
         return stage.states[attempt.partition] == TaskState.LIVE
 
+    def put_back(stage: Stage, attempt: AttemptId, avoid: int | None = None) -> None:
+        stage.contenders[attempt.partition] = [attempt.number]
+        put_back_one(stage, attempt, avoid)
+
+    put_back_one = Stage.put_back
     patch.setattr(Stage, "is_current", is_current)
+    patch.setattr(Stage, "put_back", put_back)
 
 
 def rows_read_are_not_counted(patch: Patch) -> None:
@@ -166,6 +172,30 @@ def a_task_that_was_taken_back_is_forgotten(patch: Patch) -> None:
     patch.setattr(Stage, "put_back", lambda *_, **__: None)
 
 
+def beaten_rivals_win_too(patch: Patch) -> None:
+    def is_current(stage: Stage, attempt: AttemptId) -> bool:
+        return stage.states[attempt.partition] in (TaskState.LIVE, TaskState.SUCCEEDED)
+
+    patch.setattr(Stage, "is_current", is_current)
+
+
+def rivals_are_not_compared(patch: Patch) -> None:
+    patch.setattr(Stage, "contradicts", lambda *_: False)
+
+
+def what_is_not_deterministic_has_rivals(patch: Patch) -> None:
+    patch.setattr(speculation, "may_run_twice", lambda _: True)
+
+
+def rivals_share_an_executor(patch: Patch) -> None:
+    patch.setattr(speculation, "elsewhere", lambda idle, _: idle)
+
+
+def the_last_executor_is_excluded(patch: Patch) -> None:
+    patch.setattr(exclusion, "_is_last", lambda *_: False)
+    patch.setattr(exclusion, "keep_somebody", lambda *_: None)
+
+
 F = Fault
 
 ABLATIONS = (
@@ -185,4 +215,9 @@ ABLATIONS = (
     Ablation(checksums_are_not_verified, (F.BLOCK_CORRUPT,)),
     Ablation(tasks_avoid_the_only_executor, (F.OUT_OF_MEMORY,)),
     Ablation(a_task_that_was_taken_back_is_forgotten, (F.KILL_EXECUTOR,)),
+    Ablation(beaten_rivals_win_too, (F.SLOW_EXECUTOR,)),
+    Ablation(rivals_are_not_compared, (F.UNSTABLE_STAGE, F.SLOW, F.SLOW_EXECUTOR, F.JOIN_EXECUTOR)),
+    Ablation(what_is_not_deterministic_has_rivals, (F.UNSTABLE_STAGE, F.SLOW_EXECUTOR)),
+    Ablation(rivals_share_an_executor, (F.SLOW,)),
+    Ablation(the_last_executor_is_excluded, (F.BLOCK_VANISHES,)),
 )

@@ -62,7 +62,7 @@ class SimExecutor:
         self.world = world
         self.name = name
         self.alive = True
-        self.paused = False
+        self.paused = self.slow = self.flaky = False
         self.disk = Disk(host)
         self.directory = f"/blocks/{name}"
         world.disks.by_directory[self.directory] = self.disk

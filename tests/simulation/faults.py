@@ -31,6 +31,10 @@ class Fault(enum.Enum):
     KILL_DRIVER = enum.auto()
     CANCEL_JOB = enum.auto()
     KILL_TEMPLATE = enum.auto()
+    SLOW_EXECUTOR = enum.auto()
+    """What begins on it takes many times as long, for a while."""
+    FLAKY_EXECUTOR = enum.auto()
+    """Most of its slots die of what they run, until the calm."""
     BREAK_CONNECTION = enum.auto()
     CLOG_CONNECTION = enum.auto()
     CUT_DATA = enum.auto()
@@ -63,6 +67,8 @@ WEATHER = (
     Fault.KILL_DRIVER,
     Fault.CANCEL_JOB,
     Fault.KILL_TEMPLATE,
+    Fault.SLOW_EXECUTOR,
+    Fault.FLAKY_EXECUTOR,
     Fault.BREAK_CONNECTION,
     Fault.CLOG_CONNECTION,
     Fault.CUT_DATA,
@@ -90,6 +96,7 @@ _UNREADABLE = {
 }
 _DEADLY = {
     Fault.CRASH,
+    Fault.FLAKY_EXECUTOR,
     Fault.KILL_EXECUTOR,
     Fault.HOST_LOST,
     Fault.KILL_TEMPLATE,

@@ -6,6 +6,8 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
+import msgspec
+
 from flowgrid.ids import StageId
 from flowgrid.protocol.job_graph import (
     ExecutorAddress,
@@ -88,6 +90,8 @@ class ProgramMaker:
             recipe = Recipe(kind, dice.getrandbits(60), dice.randint(0, 5), deterministic)
             if spec.given is not None:
                 spec = _with_rows(spec, recipe)
+            elif not deterministic:
+                spec = msgspec.structs.replace(spec, deterministic=dice.random() < 0.5)
             specs.append(spec)
             recipes.append(recipe)
         specs[-1] = self._result(specs[-1])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SALTS = 3
 _TASK_S = 0.4
 _SLOW = 20
+_FLAKY = 0.7
 
 
 class SlotRun:
@@ -39,9 +40,10 @@ class SlotRun:
         self._lineages: list[Lineage] = []
         dice = self._dice
         self._step_s = dice.random() * _TASK_S / 3
-        if self._world.strikes(Fault.SLOW):
+        if executor.slow or self._world.strikes(Fault.SLOW):
             self._step_s *= _SLOW
-        if self._world.strikes(Fault.CRASH):
+        flaky = executor.flaky and dice.random() < _FLAKY
+        if flaky or self._world.strikes(Fault.CRASH):
             self._after(dice.random() * 4 * self._step_s, self._crash)
         self._after(self._step_s, self._read_next)
 

@@ -36,6 +36,8 @@ class Weather:
             Fault.KILL_DRIVER: self._kill_driver,
             Fault.CANCEL_JOB: self._cancel_job,
             Fault.KILL_TEMPLATE: self._kill_template,
+            Fault.SLOW_EXECUTOR: self._slow_executor,
+            Fault.FLAKY_EXECUTOR: self._flaky_executor,
             Fault.BREAK_CONNECTION: self._break_connection,
             Fault.CLOG_CONNECTION: self._clog_connection,
             Fault.CUT_DATA: self._cut_data,
@@ -53,7 +55,7 @@ class Weather:
         world = self._world
         world.disks.cuts.clear()
         for executor in world.executors:
-            executor.disk.full = False
+            executor.disk.full = executor.slow = executor.flaky = False
             if executor.alive and executor.paused:
                 executor.resume()
         for driver in world.drivers:
@@ -146,6 +148,21 @@ class Weather:
         executor = self._any_executor()
         if executor is not None and not executor.paused:
             executor.template_dies()
+
+    def _slow_executor(self) -> None:
+        executor = self._any_executor()
+        if executor is not None:
+            executor.slow = True
+
+            def heal() -> None:
+                executor.slow = False
+
+            self._for_a_while(heal)
+
+    def _flaky_executor(self) -> None:
+        executor = self._any_executor()
+        if executor is not None:
+            executor.flaky = True
 
     # -- connections ---------------------------------------------------------------------------
 

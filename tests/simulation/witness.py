@@ -8,6 +8,7 @@ from __future__ import annotations
 from flowgrid_scheduler.actions import Action, SendToExecutor
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event
+from flowgrid_scheduler.jobs import JobState
 
 from flowgrid.ids import AttemptId, ExecutorId, TaskId
 from flowgrid.protocol.failures import Failure
@@ -24,12 +25,13 @@ from flowgrid.protocol.messages import (
     LaunchAttempts,
     ReportFetchFailed,
 )
+from flowgrid.protocol.reports import AttemptReport
 
 ATTEMPTS_PER_TASK_MAX = 100
 """A task that is tried more often is tried for ever."""
 
-WANTED_MAX = 1
-"""Attempts of a task that are under way and that nobody has asked to stop."""
+WANTED_MAX = 2
+"""Attempts of a task that are under way and that nobody has asked to stop: one and its rival."""
 
 
 class Witness:
@@ -42,6 +44,9 @@ class Witness:
         self._winners: dict[TaskId, AttemptId] = {}
         self._unreadable: set[AttemptId] = set()
         self._wanted: dict[TaskId, set[AttemptId]] = {}
+        self._reports: dict[AttemptId, AttemptReport] = {}
+        self._beside: dict[AttemptId, set[AttemptId]] = {}
+        self.rivals = 0
         self.launched_on: dict[AttemptId, ExecutorId] = {}
 
     def heard(self, event: Event) -> None:
@@ -70,6 +75,8 @@ class Witness:
             self._cannot_be_read(word.failure)
         elif isinstance(word, AttemptSucceeded):
             self._reported.add(attempt)
+            self._reports[attempt] = word.report
+            self._check_rival(attempt, word.report)
             if self._is_winner(attempt):
                 self._winners[attempt.task] = attempt
 
@@ -99,7 +106,7 @@ class Witness:
                 )
             if isinstance(message, LaunchAttempts) and isinstance(action, SendToExecutor):
                 for attempt in message.attempts:
-                    self._check_launch(attempt)
+                    self._check_launch(attempt, action.executor)
                     self.launched_on[attempt] = action.executor
             elif isinstance(message, CancelAttempts):
                 for attempt in message.attempts:
@@ -107,17 +114,51 @@ class Witness:
             elif isinstance(message, JobSucceeded):
                 self._check_winners(message)
 
-    def _check_launch(self, attempt: AttemptId) -> None:
+    def _check_rival(self, attempt: AttemptId, report: AttemptReport) -> None:
+        """Who ran beside the winner and finished as well wrote the same rows, or the job is over."""
+        state = self._core.state
+        job = state.jobs.get(attempt.job)
+        if job is None or job.state is not JobState.RUNNING or self._is_winner(attempt):
+            return
+        stage = job.stages[attempt.stage]
+        number = stage.blocks.attempts[attempt.partition]
+        winner = stage.attempt_of(attempt.partition, number)
+        beside = self._beside.get(attempt, set()) | self._beside.get(winner, set())
+        known = self._reports.get(winner)
+        if (
+            known is not None
+            and {attempt, winner} <= beside
+            and known.rows_read == report.rows_read
+        ):
+            assert known.digests == report.digests, (
+                f"{attempt} and {winner} differ, and nobody minds"
+            )
+
+    def _check_launch(self, attempt: AttemptId, executor: ExecutorId) -> None:
         """Never twice, never without end, never one too many, and again only what is lost."""
         assert attempt not in self.launched_on, f"{attempt} is launched twice"
         assert attempt.number < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
         alive = self._core.state.executors.alive
         wanted = {a for a in self._wanted.get(attempt.task, ()) if self.launched_on[a] in alive}
         assert len(wanted) < WANTED_MAX, f"{attempt} is launched beside {wanted}"
+        if wanted:
+            self._check_beside(attempt, wanted, executor)
         self._wanted[attempt.task] = wanted | {attempt}
         winner = self._winners.get(attempt.task)
         if winner is not None and winner not in self._unreadable:
             assert self.launched_on[winner] not in alive, f"{winner} is there: why {attempt}?"
+
+    def _check_beside(
+        self, attempt: AttemptId, wanted: set[AttemptId], executor: ExecutorId
+    ) -> None:
+        """A rival runs elsewhere, and does what can be done twice."""
+        self.rivals += 1
+        spec = self._core.state.jobs[attempt.job].stages[attempt.stage].spec
+        assert spec.deterministic, f"{attempt} and {wanted} may write other rows"
+        places = {self.launched_on[one] for one in wanted}
+        assert executor not in places, f"{attempt} and {wanted} share an executor"
+        for one in wanted:
+            self._beside[one] = self._beside[attempt] = {one, attempt}
 
     def _check_winners(self, word: JobSucceeded) -> None:
         """Every winner is an attempt that ran where its blocks are said to be, and said so."""

@@ -26,6 +26,10 @@ CONFIG = Config.parse(
         "executor.heartbeat_timeout_s": 3,
         "scheduler.no_executors_grace_s": 5,
         "scheduler.driver_lease_s": 4,
+        "exclusion.duration_s": 2,
+        "speculation.quantile": 0.5,
+        "speculation.multiplier": 2,
+        "speculation.run_s_min": 0.5,
     }
 )
 STORM_S = 6.0

@@ -1,0 +1,146 @@
+"""Executors that fail what others can do are left alone for a while."""
+
+from __future__ import annotations
+
+from flowgrid_scheduler.stages import TaskState
+
+from flowgrid.config import Config
+from flowgrid.ids import AttemptId
+from flowgrid.protocol.failures import FailureKind, FetchCause
+from flowgrid.protocol.messages import (
+    AttemptCancelled,
+    CancelAttempts,
+    ExecutorExcluded,
+    ExecutorReadmitted,
+    JobSucceeded,
+)
+from tests.scheduler.story import (
+    Story,
+    executor_id,
+    fetch_failure,
+    maps,
+    sent_to_executors,
+    shuffle,
+)
+
+COVERS = ["suspicions"]
+
+
+def excluded(story: Story) -> list[str]:
+    alive = story.core.state.executors.alive.values()
+    return [executor.id.name for executor in alive if executor.excluded]
+
+
+def on(story: Story, name: str) -> list[AttemptId]:
+    return [attempt for attempt, who in story.live.items() if who == name]
+
+
+def kills_its_slots(story: Story, name: str, times: int) -> None:
+    """So many tasks kill their slot on one executor and succeed on another."""
+    for _ in range(times):
+        victim = on(story, name)[0]
+        story.fails(victim, FailureKind.PROCESS_DIED)
+        states = story.core.state.jobs[1].stages[0].states
+        while states[victim.partition] != TaskState.SUCCEEDED:
+            story.succeeds(next(a for a, who in story.live.items() if who != name))
+
+
+def test_who_fails_what_others_can_do_gets_no_new_attempts_and_the_driver_hears_why(
+    story: Story,
+) -> None:
+    story.joins("a", "b", slots=1).submits(maps(20))
+
+    kills_its_slots(story, "b", times=3)
+
+    assert excluded(story) == ["b"]
+    (word,) = story.told_driver(ExecutorExcluded)
+    assert word.executor == executor_id("b")
+    assert "process_died" in word.reason
+    (status,) = [one for one in story.core.state.status().executors if one.executor.name == "b"]
+    assert status.excluded == word.reason
+    waiting = on(story, "b")
+    assert sent_to_executors(story.asked, CancelAttempts) == [("b", CancelAttempts(tuple(waiting)))]
+    for attempt in waiting:
+        del story.live[attempt]
+        story.executor_says("b", AttemptCancelled(attempt))
+    assert on(story, "b") == []
+    story.finishes_stage(0)
+    assert story.told_driver(JobSucceeded)
+
+
+def test_a_function_that_kills_every_process_speaks_against_nobody(story: Story) -> None:
+    story.joins("a", "b", slots=4).submits(maps(20))
+    for attempt in [*on(story, "a")[:2], *on(story, "b")[:2]]:
+        story.fails(attempt, FailureKind.PROCESS_DIED)
+    assert excluded(story) == []
+    assert all(not one.evidence for one in story.core.state.executors.alive.values())
+
+
+def test_what_is_not_the_executors_fault_is_not_held_against_it(story: Story) -> None:
+    story.joins("a", "b", slots=4).submits(maps(20))
+    for attempt in on(story, "b")[:4]:
+        story.fails(attempt, FailureKind.USER_ERROR)
+    story.finishes_stage(0)
+    assert all(not one.evidence for one in story.core.state.executors.alive.values())
+
+
+def test_blocks_that_are_not_there_speak_against_their_holder_at_once(story: Story) -> None:
+    story.joins("a", "b", slots=4).submits(*shuffle(8, 8))
+    held = [attempt for attempt in story.launched(0) if story.live[attempt] == "b"]
+    story.finishes_stage(0)
+    readers = [attempt for attempt in story.launched(1) if story.live[attempt] == "a"]
+
+    for reader, producer in zip(readers[:3], held[:3], strict=True):
+        assert excluded(story) == []
+        story.fails(reader, fetch_failure(producer, "b"))
+
+    assert excluded(story) == ["b"]
+
+
+def test_one_broken_link_excludes_neither_of_its_ends(story: Story) -> None:
+    story.joins("a", "b", slots=2).submits(*shuffle(6, 2))
+    ours = [attempt for attempt in story.launched(0) if story.live[attempt] == "a"]
+    story.finishes_stage(0)
+    for producer in ours[:3]:
+        readers = [attempt for attempt in story.launched(1) if story.live[attempt] == "b"]
+        if readers:
+            story.fails(readers[0], fetch_failure(producer, "a", FetchCause.UNREACHABLE))
+            story.finishes_stage(0)
+    assert excluded(story) == []
+
+
+def test_the_last_executor_is_never_excluded_and_the_least_suspect_is_taken_back(
+    story: Story,
+) -> None:
+    story.joins("a", "b", slots=1).submits(maps(30))
+    kills_its_slots(story, "b", times=3)
+    for attempt in on(story, "b"):
+        del story.live[attempt]
+        story.executor_says("b", AttemptCancelled(attempt))
+
+    story.forgets("a")
+    story.hangs_up("a")
+
+    assert excluded(story) == []
+    assert story.told_driver(ExecutorReadmitted)
+    assert on(story, "b"), "a job must not wait for nobody"
+
+
+def test_an_exclusion_ends_and_what_was_known_is_forgotten() -> None:
+    story = Story(Config.parse({"exclusion.duration_s": "2"})).joins("a", "b", slots=1)
+    story.submits(maps(30))
+    kills_its_slots(story, "b", times=3)
+    assert excluded(story) == ["b"]
+
+    story.time_passes(2.5)
+
+    assert excluded(story) == []
+    (b,) = [one for one in story.core.state.executors.alive.values() if one.id.name == "b"]
+    assert b.evidence == {}
+
+
+def test_it_can_be_switched_off() -> None:
+    story = Story(Config.parse({"exclusion.failures_max": "0"})).joins("a", "b", slots=1)
+    story.submits(maps(30))
+    kills_its_slots(story, "b", times=5)
+    assert excluded(story) == []
