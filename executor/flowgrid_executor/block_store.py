@@ -8,6 +8,7 @@ its time and heartbeats must not wait for it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -38,6 +39,10 @@ class BlockStore:
             raise ConfigError(f"blocks cannot be kept in {directory}: {error.strerror}") from None
         if not empty:
             raise ConfigError(f"{directory} is not empty; blocks need a directory of their own")
+        # Held as long as we live: `flowgrid clean` takes what can be locked.
+        self._lock_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.suppress(OSError):  # a file system without locks: nobody will take it
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._doomed = directory / _DOOMED
         self._doomed.mkdir()
         self._doomed_count = 0
@@ -85,6 +90,7 @@ class BlockStore:
         if self._sweeper is not None:
             self._sweeper.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self._lock_fd)
 
     def _doom(self, path: Path) -> None:
         self._doomed_count += 1

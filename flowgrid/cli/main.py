@@ -21,6 +21,7 @@ _COMMANDS = {
     "executor": ("flowgrid.cli.cluster", "Offer this machine's slots to a scheduler."),
     "status": ("flowgrid.cli.status", "Show executors and jobs of a cluster."),
     "why": ("flowgrid.cli.why", "Show what a job of a cluster waits for."),
+    "clean": ("flowgrid.cli.clean", "Remove what interrupted jobs and killed processes left."),
     "keys": ("flowgrid.cli.keys", "Make the keys of a cluster that spans machines."),
 }
 

@@ -3,30 +3,36 @@
 Attempts write below ``<path>/_flowgrid/<token>/``, which readers skip. The commit point is the moment
 when ``commit.json`` appears there: it lists every file to move into place and every old one to remove.
 Before it nothing is visible; after it anybody can finish the work (`resume`), any number of times:
-what has been moved or removed is not there to be moved or removed again.
+what has been moved or removed is not there to be moved or removed again. Files on a local disk are
+durable before the commit point, and old ones go when the new ones are in place.
+
+While files are moved, FlowGrid's own readers wait (`flowgrid.io.listing`); others can tell by
+``_SUCCESS``, which goes first and comes back last.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import posixpath
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from flowgrid.errors import ConfigError, OutputExistsError
 from flowgrid.ids import AttemptId
-from flowgrid.io.listing import local_path, protocol_of
+from flowgrid.io.listing import MANIFEST, STAGING, local_path, protocol_of
+from flowgrid.io.staging_owner import Claim, Life, life_of, owner_of
 from flowgrid.protocol.reports import WrittenFile
 
 MODES = ("error", "overwrite", "append")
 
-_STAGING = "_flowgrid"
-_MANIFEST = "commit.json"
 _SUCCESS = "_SUCCESS"
 
 
@@ -45,14 +51,16 @@ class Staging:
     token: str
     missing: tuple[str, ...]
     """Directories on the way to `path` that were not there, the outermost first."""
+    claim: Claim | None = None
+    """On a local file system: what says that this job lives."""
 
     @property
     def url(self) -> str:
-        return posixpath.join(self.path, _STAGING, self.token)
+        return posixpath.join(self.path, STAGING, self.token)
 
 
 def prepare(path: str, mode: str) -> Staging:
-    """A new staging place for output at `path`; creates nothing.
+    """A new staging place for output at `path`, which is this process's until `commit` or `abort`.
 
     Finishes a commit that was interrupted there. Raises `OutputExistsError` if `mode` is "error" and
     the directory holds anything, and `ConfigError` for an unknown mode.
@@ -61,10 +69,11 @@ def prepare(path: str, mode: str) -> Staging:
     full = path if protocol_of(path) else local_path(path)
     output = _Output(full)
     for token in output.tokens():
-        if output.has_manifest(token):
+        if output.has_manifest(token) and output.life(token) is not Life.ALIVE:
             output.roll_forward(token)
     _refuse_existing(output, mode)
-    return Staging(full, uuid.uuid4().hex[:12], tuple(output.missing_folders()))
+    staging = Staging(full, uuid.uuid4().hex[:12], tuple(output.missing_folders()))
+    return dataclasses.replace(staging, claim=output.claim(staging.token, staging.missing))
 
 
 def check_mode(mode: str) -> None:
@@ -79,14 +88,17 @@ def commit(staging: Staging, files: Iterable[tuple[AttemptId, WrittenFile]], mod
     _refuse_existing(output, mode)
     renames = tuple(
         (
-            posixpath.join(_STAGING, staging.token, attempt_folder(attempt), file.path),
+            posixpath.join(STAGING, staging.token, attempt_folder(attempt), file.path),
             final_name(file.path, staging.token),
         )
         for attempt, file in files
     )
     removals = tuple(output.visible_files()) if mode == "overwrite" else ()
+    output.make_durable(source for source, _ in renames)
     output.write_manifest(staging.token, Manifest(renames, removals))
     output.roll_forward(staging.token)
+    if staging.claim is not None:
+        staging.claim.release()
 
 
 def abort(staging: Staging) -> None:
@@ -94,6 +106,8 @@ def abort(staging: Staging) -> None:
 
     A commit that has passed its commit point is not undone: `resume` or the next job finishes it.
     """
+    if staging.claim is not None:
+        staging.claim.release()
     output = _Output(staging.path)
     if output.has_manifest(staging.token):
         return
@@ -104,15 +118,49 @@ def abort(staging: Staging) -> None:
 def resume(path: str) -> None:
     """Finish every interrupted commit below `path`, and remove the staging places of dead jobs.
 
-    Not while a job still writes there: its staging place looks like a dead one's.
+    Not while a job writes there that this machine knows nothing about: its staging place looks like a
+    dead one's.
+    """
+    clean(path, older_than_s=0.0)
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What `clean` did with a staging place: finished, removed or kept, and why."""
+
+    path: str
+    what: str
+    why: str
+
+
+def clean(path: str, older_than_s: float, dry_run: bool = False) -> list[Cleaned]:
+    """Finish the interrupted commits of an output directory, and remove the staging places of its dead
+    jobs. A job whose life is not known counts as dead when it has written nothing for `older_than_s`.
     """
     output = _Output(path if protocol_of(path) else local_path(path))
-    for token in output.tokens():
-        if output.has_manifest(token):
+    cleaned = [_clean_one(output, token, older_than_s, dry_run) for token in output.tokens()]
+    if not dry_run:
+        output.remove_empty([posixpath.join(output.path, STAGING)])
+    return cleaned
+
+
+def _clean_one(output: _Output, token: str, older_than_s: float, dry_run: bool) -> Cleaned:
+    place = posixpath.join(output.path, STAGING, token)
+    life, age_s = output.life(token), output.age_s(token, time.time())
+    if life is Life.ALIVE:
+        return Cleaned(place, "kept", "its job runs")
+    if output.has_manifest(token):
+        if not dry_run:
             output.roll_forward(token)
-        else:
-            output.remove_staging(token)
-    output.remove_empty([posixpath.join(output.path, _STAGING)])
+        return Cleaned(place, "finished", "it had been committed, and nobody published it")
+    if life is Life.UNKNOWN and age_s < older_than_s:
+        return Cleaned(place, "kept", f"its job may run: something was written {age_s:.0f} s ago")
+    known = "its driver is gone" if life is Life.GONE else f"nothing was written for {age_s:.0f} s"
+    if not dry_run:
+        made = output.made(token)
+        output.remove_staging(token)
+        output.remove_empty(made)
+    return Cleaned(place, "removed", known)
 
 
 def attempt_folder(attempt: AttemptId) -> str:
@@ -149,13 +197,13 @@ class _Output:
 
     def tokens(self) -> list[str]:
         """The jobs that have a staging place here."""
-        folder = self._at(_STAGING)
+        folder = self._at(STAGING)
         if not self._files.isdir(folder):
             return []
         return sorted(posixpath.basename(found.rstrip("/")) for found in self._listed(folder))
 
     def has_manifest(self, token: str) -> bool:
-        return bool(self._files.exists(self._at(_STAGING, token, _MANIFEST)))
+        return bool(self._files.exists(self._at(STAGING, token, MANIFEST)))
 
     def visible_files(self) -> Iterator[str]:
         """Every file that is there already, relative to the directory; staging places do not count."""
@@ -164,7 +212,7 @@ class _Output:
             return
         for found in sorted(self._files.find(self._root)):
             relative = posixpath.relpath(found, self._root)
-            if not relative.startswith(_STAGING + "/"):
+            if not relative.startswith(STAGING + "/"):
                 yield relative
 
     def missing_folders(self) -> list[str]:
@@ -177,10 +225,34 @@ class _Output:
             folder = os.path.dirname(folder)
         return missing
 
+    def claim(self, token: str, made: tuple[str, ...]) -> Claim | None:
+        """Make the staging place and hold it, where that can be."""
+        return Claim(self._at(STAGING, token), made) if self._local else None
+
+    def life(self, token: str) -> Life:
+        """Whether the job of a staging place still lives."""
+        return life_of(self._at(STAGING, token)) if self._local else Life.UNKNOWN
+
+    def made(self, token: str) -> tuple[str, ...]:
+        """The folders that a job had to make on the way to its output."""
+        owner = owner_of(self._at(STAGING, token)) if self._local else None
+        return owner.made if owner is not None else ()
+
+    def age_s(self, token: str, now: float) -> float:
+        """Seconds since anything was written in a staging place; 0 if nobody knows."""
+        found = self._files.find(self._at(STAGING, token), withdirs=True, detail=True)
+        written = [at for at in map(_written_at, found.values()) if at is not None]
+        return max(0.0, now - max(written)) if written else 0.0
+
+    def make_durable(self, sources: Iterable[str]) -> None:
+        """What was written survives a fall of the machine: object stores see to it themselves."""
+        for source in sources if self._local else ():
+            _sync(self._at(source))
+
     def write_manifest(self, token: str, manifest: Manifest) -> None:
         """The commit point: the manifest is there, whole and durable, or it is not."""
         data = msgspec.json.encode(manifest)
-        target = self._at(_STAGING, token, _MANIFEST)
+        target = self._at(STAGING, token, MANIFEST)
         if not self._local:
             self._files.pipe_file(target, data)  # object stores show a new object when it is whole
             return
@@ -190,14 +262,19 @@ class _Output:
             file.flush()
             os.fsync(file.fileno())
         os.replace(target + ".tmp", target)
-        _sync_folder(os.path.dirname(target))
+        _sync(os.path.dirname(target))
 
     def roll_forward(self, token: str) -> None:
         """Do what the manifest says and is not yet done, then remove the staging place."""
-        data = self._files.cat_file(self._at(_STAGING, token, _MANIFEST))
+        data = self._files.cat_file(self._at(STAGING, token, MANIFEST))
         manifest = msgspec.json.decode(data, type=Manifest)
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._at(_SUCCESS))
         for source, target in manifest.renames:
             self._rename(self._at(source), self._at(target))
+        if self._local and manifest.removals:
+            for folder in {posixpath.dirname(target) for _, target in manifest.renames}:
+                _sync(self._at(folder))
         for removed in manifest.removals:
             with contextlib.suppress(FileNotFoundError):
                 self._files.rm_file(self._at(removed))
@@ -208,13 +285,13 @@ class _Output:
 
     def remove_staging(self, token: str) -> None:
         """Remove a job's staging place; the manifest goes last, so that this can be resumed too."""
-        folder = self._at(_STAGING, token)
+        folder = self._at(STAGING, token)
         if self._files.exists(folder):
             for found in self._listed(folder):
-                if posixpath.basename(found.rstrip("/")) != _MANIFEST:
-                    self._files.rm(found, recursive=True)
-            self._files.rm(folder, recursive=True)
-        self.remove_empty([self._at(_STAGING)])
+                if posixpath.basename(found.rstrip("/")) != MANIFEST:
+                    self._remove(found)
+            self._remove(folder)
+        self.remove_empty([self._at(STAGING)])
 
     def remove_empty(self, folders: Iterable[str]) -> None:
         """Remove the innermost folders first, as far as they are empty and local."""
@@ -233,9 +310,14 @@ class _Output:
             return  # a former roll-forward moved it
         self._files.makedirs(posixpath.dirname(target), exist_ok=True)
         if self._local:
-            os.replace(source, target)
+            with contextlib.suppress(FileNotFoundError):  # somebody rolls forward beside us
+                os.replace(source, target)
         else:
             self._files.mv(source, target)
+
+    def _remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # somebody removes it beside us
+            self._files.rm(path, recursive=True)
 
     def _listed(self, folder: str) -> list[Any]:
         return [found for found in self._files.ls(folder, detail=False) if found != folder]
@@ -244,8 +326,18 @@ class _Output:
         return posixpath.join(self._root, *parts)
 
 
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _written_at(info: dict[str, Any]) -> float | None:
+    """When a file was written, in seconds of the wall clock: file systems have several words for it."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        at = info.get(name)
+        if at is not None:
+            return float(at.timestamp() if isinstance(at, datetime) else at)
+    return None
+
+
+def _sync(path: str) -> None:
+    """A file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -10,13 +10,24 @@ import difflib
 import glob
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, Union
 
 from flowgrid.errors import InputError
 
 Paths: TypeAlias = Union[str, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]]]
+
+
+STAGING = "_flowgrid"
+MANIFEST = "commit.json"
+"""Where jobs stage their files below an output directory, and what is there while one publishes."""
+
+_PUBLISHING_S = 10.0
+"""Moving files into place takes milliseconds; who takes longer has died."""
+
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -58,11 +69,24 @@ def _files_of(path: str) -> list[DataFile]:
     if os.path.isfile(full):
         return [_local_file(full)]
     if os.path.isdir(full):
+        _await_publication(full, lambda: glob.glob(glob.escape(full) + f"/{STAGING}/*/{MANIFEST}"))
         return [_local_file(found) for found in _some(_walk(full), f"directory {full}")]
     if glob.has_magic(full):
         found = _some(_matches(full), f"pattern {full}")
         return [_local_file(file) for file in found]
     raise InputError(_missing(full))
+
+
+def _await_publication(where: str, manifests: Callable[[], Collection[object]]) -> None:
+    """Old and new files are there together while a job publishes; nobody shall read both."""
+    deadline = time.monotonic() + _PUBLISHING_S
+    while manifests():
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"{where} is half published by a job that has died: `flowgrid clean {where}` (or the "
+                "next job that writes there) finishes it"
+            )
+        time.sleep(_LOOK_S)
 
 
 def _some(found: Iterable[str], where: str) -> list[str]:

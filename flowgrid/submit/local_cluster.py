@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import stat
 import subprocess
 import tempfile
 import threading
@@ -25,13 +24,9 @@ from flowgrid.config import Config
 from flowgrid.errors import ConfigError
 from flowgrid.submit.child_output import ChildOutput
 from flowgrid.submit.child_python import child_environment, python_module
+from flowgrid.submit.leftovers import LOCK, PREFIX, remove, remove_stale
 from flowgrid.submit.master import LocalMaster
 from flowgrid.transport.processes import await_end
-
-# shutil is imported inside functions: a start does not need it, and it costs 13 ms.
-
-_PREFIX = "flowgrid-"
-_LOCK = "driver.lock"
 
 _DIRECTORY_BYTES_MAX = 80
 """A Unix socket's path has 107 bytes at most, the names of our sockets included."""
@@ -118,7 +113,7 @@ class LocalCluster:
                     os.killpg(child.pid, signal_)
         self._still_running(_TERMINATE_S)
         self._output.last_lines(wait_s=1.0)
-        _remove(self.directory)
+        remove(self.directory)
         os.close(self._directory_fd)
         os.close(self._lock_fd)
 
@@ -192,7 +187,7 @@ class LocalCluster:
                 running.append(child)
             else:
                 # What was killed has left its directory, and the scheduler waits for those to go.
-                _remove(self.directory / name)
+                remove(self.directory / name)
         return running
 
 
@@ -214,45 +209,15 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def remove_stale(parent: Path) -> None:
-    """Remove what clusters of ours left below `parent` whose driver and scheduler were both killed."""
-    with contextlib.suppress(OSError):
-        for directory in parent.glob(f"{_PREFIX}*"):
-            # Not a link, and ours: anybody may put something of this name into /tmp.
-            facts = directory.lstat()
-            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
-                _remove_if_stale(directory)
-
-
-def _remove_if_stale(directory: Path) -> None:
-    try:
-        fd = os.open(directory / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-    except OSError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(directory)
-    except BlockingIOError:
-        pass  # its driver lives
-    finally:
-        os.close(fd)
-
-
-def _remove(directory: Path) -> None:
-    import shutil
-
-    shutil.rmtree(directory, ignore_errors=True)
-
-
 def _make_directory(parent: Path) -> tuple[Path, int]:
     """A fresh directory that only we can enter, and the lock that says we live."""
-    directory = parent / f"{_PREFIX}{os.urandom(4).hex()}"
+    directory = parent / f"{PREFIX}{os.urandom(4).hex()}"
     try:
         directory.mkdir(mode=0o700)
         # Under its final name the lock is held from the first moment: an unlocked one is stale.
-        fd = os.open(directory / f"{_LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(directory / f"{LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)
-        os.rename(directory / f"{_LOCK}.new", directory / _LOCK)
+        os.rename(directory / f"{LOCK}.new", directory / LOCK)
     except OSError as error:
         raise ConfigError(f"cannot make a local cluster in {parent}: {error.strerror}") from None
     return directory, fd

@@ -12,7 +12,7 @@ from flowgrid.cli.main import main
 
 COVERS = ["settings"]
 
-COMMANDS = ["submit", "scheduler", "executor", "status", "why", "keys"]
+COMMANDS = ["submit", "scheduler", "executor", "status", "why", "clean", "keys"]
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def app(tmp_path: Path) -> str:
         (["scheduler", "--conf", "x=1"], "unknown setting 'x'"),
         (["executor"], "--scheduler"),
         (["why", "yesterday"], "'yesterday' is no job"),
+        (["clean", "--older-than", "old"], "'old' is no age"),
         (["executor", "--scheduler", "local"], "tcp://host:port"),
         (["executor", "--scheduler", "tcp://h:1", "--bind", "tcp://*:0"], "--keys DIR"),
         (["executor", "--scheduler", "tcp://h:1", "--memory", "much"], "--memory"),

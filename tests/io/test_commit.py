@@ -189,8 +189,10 @@ def test_the_next_job_finishes_an_interrupted_commit(tmp_path: Path) -> None:
     source = f"_flowgrid/{staging.token}/0-0-1/part-0.csv"
     manifest = {"renames": [[source, "part-0-x.csv"]], "removals": []}
     Path(staging.url, "commit.json").write_text(json.dumps(manifest))
+    assert staging.claim is not None
+    staging.claim.release()  # as the system does when its process dies
 
-    commit.prepare(str(tmp_path), "append")
+    commit.abort(commit.prepare(str(tmp_path), "append"))
 
     assert relative_files(tmp_path) == ["_SUCCESS", "part-0-x.csv"]
 

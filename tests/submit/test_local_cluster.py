@@ -19,7 +19,8 @@ from flowgrid.errors import ConfigError
 from flowgrid.submit.child_output import ChildOutput
 from flowgrid.submit.child_python import child_environment, python_module
 from flowgrid.submit.client import JobClient
-from flowgrid.submit.local_cluster import LocalCluster, remove_stale
+from flowgrid.submit.leftovers import remove_stale
+from flowgrid.submit.local_cluster import LocalCluster
 from flowgrid.submit.master import LocalMaster
 from tests.cluster.deadlines import eventually
 
