@@ -33,14 +33,67 @@ def require_equal(ours: pa.Table, theirs: pa.Table, sort_columns: Sequence[str] 
     kinds = [[_kind(field.type) for field in table.schema] for table in (ours, theirs)]
     if ours.column_names != theirs.column_names or kinds[0] != kinds[1]:
         raise AnswersDiffer(f"columns differ:\n{ours.schema}\nagainst\n{theirs.schema}")
+    _require_same_tables(ours, theirs, sort_columns, [0.0] * ours.num_columns)
+
+
+def require_alike(ours: pa.Table, theirs: pa.Table, sort_columns: Sequence[str] = ()) -> None:
+    """As `require_equal`, for another engine's answer: its types and names are its own affair.
+
+    Columns are matched by position. Numbers of different kinds are compared as floats, up to the last
+    digit of a decimal that the other side rounded elsewhere; dates, with a time or without, by their
+    instant.
+    """
+    if ours.num_columns != theirs.num_columns:
+        raise AnswersDiffer(f"{ours.num_columns} columns against {theirs.num_columns}")
+    columns = [_alike(one, two) for one, two in zip(ours.columns, theirs.columns, strict=True)]
+    _require_same_tables(
+        pa.table([one for one, _, _ in columns], names=theirs.column_names),
+        pa.table([two for _, two, _ in columns], names=theirs.column_names),
+        sort_columns,
+        [tolerance for _, _, tolerance in columns],
+    )
+
+
+def _alike(
+    ours: pa.ChunkedArray, theirs: pa.ChunkedArray
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray, float]:
+    """Two columns in the same type, where there is one for both, and how far values may differ."""
+    types = (ours.type, theirs.type)
+    scales = {type_.scale for type_ in types if pa.types.is_decimal(type_)}
+    same_kind = _kind(ours.type) == _kind(theirs.type)
+    if all(map(_is_numeric, types)) and not (same_kind and len(scales) < 2):
+        tolerance = max((10.0**-scale for scale in scales), default=0.0)
+        exact = scales == {0} or not scales
+        return ours.cast(pa.float64()), theirs.cast(pa.float64()), 0.0 if exact else tolerance
+    if all(map(pa.types.is_temporal, types)):
+        return ours.cast(pa.timestamp("us")), theirs.cast(pa.timestamp("us")), 0.0
+    return ours, theirs, 0.0
+
+
+def _is_numeric(type_: pa.DataType) -> bool:
+    return _kind(type_) in ("integer", "decimal", "float")
+
+
+def _require_same_tables(
+    ours: pa.Table, theirs: pa.Table, sort_columns: Sequence[str], tolerances: Sequence[float]
+) -> None:
     if ours.num_rows != theirs.num_rows:
         raise AnswersDiffer(f"{ours.num_rows} rows against {theirs.num_rows}")
-    exact_first = sorted(range(ours.num_columns), key=lambda i: kinds[0][i] == "float")
-    _require_same_rows(_sorted_rows(ours, exact_first), _sorted_rows(theirs, exact_first))
+    exact_first = sorted(
+        range(theirs.num_columns), key=lambda i: pa.types.is_floating(theirs.schema[i].type)
+    )
+    _require_same_rows(
+        _sorted_rows(ours, exact_first), _sorted_rows(theirs, exact_first), tolerances
+    )
     if sort_columns:
         wanted = [name.casefold() for name in sort_columns]
-        columns = [name for one in wanted for name in ours.column_names if name.casefold() == one]
-        _require_same_rows(_rows(ours.select(columns)), _rows(theirs.select(columns)))
+        names = theirs.column_names
+        places = [i for one in wanted for i, name in enumerate(names) if name.casefold() == one]
+        _require_same_rows(
+            _rows(ours.select(places)),
+            _rows(theirs.select(places)),
+            [tolerances[place] for place in places],
+        )
 
 
 def sort_columns(sql: str) -> list[str]:
@@ -82,16 +135,17 @@ def _comparable(value: Any) -> Any:
     return repr(value) if isinstance(value, list | dict | bool) else value
 
 
-def _require_same_rows(ours: list[Row], theirs: list[Row]) -> None:
+def _require_same_rows(ours: list[Row], theirs: list[Row], tolerances: Sequence[float]) -> None:
     for number, (left, right) in enumerate(zip(ours, theirs, strict=True)):
-        if not all(map(_same, left, right)):
+        if not all(map(_same, left, right, tolerances)):
             raise AnswersDiffer(f"row {number} differs:\n  {left}\nagainst\n  {right}")
 
 
-def _same(left: Any, right: Any) -> bool:
+def _same(left: Any, right: Any, tolerance: float) -> bool:
     if isinstance(left, float) and isinstance(right, float):
         both_nan = math.isnan(left) and math.isnan(right)
-        return both_nan or math.isclose(left, right, rel_tol=RELATIVE_TOLERANCE)
+        near = math.isclose(left, right, rel_tol=RELATIVE_TOLERANCE, abs_tol=tolerance)
+        return both_nan or near
     return bool(left == right)
 
 
@@ -103,6 +157,10 @@ def _kind(type_: pa.DataType) -> str:
         return "integer"
     if pa.types.is_floating(type_):
         return "float"
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
+    if (
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
+    ):
         return "text"
     return str(type_)

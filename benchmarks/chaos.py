@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
+import click
 import psutil
 
+from benchmarks import datasets, harness, options
 from benchmarks.answers import AnswersDiffer
 from benchmarks.chaos_driver import Premises, what_is_there
 from flowgrid.errors import ConnectError
@@ -338,3 +340,26 @@ def _parent(process: psutil.Process) -> int:
         return int(process.ppid())
     except psutil.Error:
         return 0
+
+
+@click.command("chaos")
+@click.option("--minutes", default=1.0, show_default=True)
+@click.option("--scale", default=0.2, show_default=True, help="1 is about 1 GB of text.")
+@click.option("--seed", type=int, help="Of what is run and what is killed; random if not given.")
+@click.option("--spare", multiple=True, type=click.Choice([*WEIGHTS]), help="Never killed.")
+@options.json_file
+def command(
+    minutes: float, scale: float, seed: int | None, spare: tuple[str, ...], json_file: Path | None
+) -> None:
+    """Kill processes at random while jobs run. Exits with 1 for a wrong answer, a hang or litter."""
+    seed = random.randrange(1 << 32) if seed is None else seed
+    click.echo(f"seed {seed}")
+    kinds = tuple(kind for kind in WEIGHTS if kind not in spare)
+    tally = run(datasets.tpch(scale), 60 * minutes, seed, kinds, click.echo)
+    for line in tally.lines():
+        click.echo(line)
+    if json_file is not None:
+        settings = {"minutes": minutes, "scale": scale, "seed": seed, "spare": spare}
+        harness.write_json(json_file, "chaos", settings, [tally.figures()])
+    if tally.problems.total():
+        raise SystemExit(1)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import click
 
-from benchmarks.harness import interleaved, median
+from benchmarks import options, recordings
+from benchmarks.harness import interleaved, machine_facts, median
+from benchmarks.recordings import Measurement, Recording
 
 PROGRAMS = {
-    "duckdb: first result": "import pyarrow, duckdb; duckdb.sql('select 1').fetchall()",
-    "flowgrid: first result": (
+    "duckdb": "import pyarrow, duckdb; duckdb.sql('select 1').fetchall()",
+    "flowgrid": (
         "import flowgrid as fg\nwith fg.connect() as session: session.sql('select 1').collect()"
     ),
     "import pyarrow": "import pyarrow",
@@ -21,7 +23,7 @@ PROGRAMS = {
 }
 
 RATIOS = (
-    ("first result", "flowgrid: first result", "duckdb: first result"),
+    ("first result", "flowgrid", "duckdb"),
     ("import", "import flowgrid", "import pyarrow"),
 )
 
@@ -33,16 +35,21 @@ def run(repeat: int) -> dict[str, list[float]]:
     return interleaved(measures, repeat)
 
 
-def report(seconds: dict[str, list[float]], console: Console) -> None:
-    table = Table(title="Start-up of a fresh process (medians)", title_justify="left")
-    for heading in ("", "seconds", "lowest", "highest"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name, runs in seconds.items():
-        table.add_row(name, *(f"{value:.3f}" for value in (median(runs), min(runs), max(runs))))
-    console.print(table)
+@click.command("startup")
+@options.repeat(9)
+@options.json_file
+def command(repeat: int, json_file: Path | None) -> None:
+    """First result and import time of a fresh process, against DuckDB and pyarrow alone."""
+    seconds = run(repeat)
+    measurements = [
+        Measurement(what, program, seconds[program]) for what, *pair in RATIOS for program in pair
+    ]
+    console = options.console()
     for what, ours, theirs in RATIOS:
         ratio = median(seconds[ours]) / median(seconds[theirs])
         console.print(f"{what}: {ours} takes {ratio:.2f} × {theirs}", highlight=False)
+    options.show(Recording("startup", machine_facts(), {"repeat": repeat}, measurements), console)
+    recordings.write(json_file, "startup", {"repeat": repeat}, measurements)
 
 
 def _fresh_process(program: str) -> float:

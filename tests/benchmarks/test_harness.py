@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from benchmarks import harness
-from benchmarks.contestants import threads_of
+from benchmarks.seats import threads_of
 from benchmarks.suite import contestants
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks.memory import PeakMemory
+from benchmarks.tree_watch import TreeWatch
 from tests.cluster.deadlines import eventually
 
 MIB = 1 << 20
@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 def test_a_childs_memory_is_counted_and_its_peak_remembered() -> None:
     program = f"held = bytearray({64 * MIB}); print('held', flush=True); input()"
-    with PeakMemory(os.getpid()) as memory:
+    with TreeWatch(os.getpid()) as memory:
         with subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.PIPE,

@@ -1,0 +1,55 @@
+"""Daft on its native runner."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import daft
+import pyarrow as pa
+import pyarrow.parquet as pq
+from daft.exceptions import InvalidSQLException
+
+from benchmarks.contestants.setup import Ask, NotExpressed, Question, Setup
+
+
+@contextlib.contextmanager
+def enter(setup: Setup) -> Iterator[Ask]:
+    daft.set_runner_native(num_threads=setup.threads)
+    copies = Path(setup.scratch) / "without-views"
+    copies.mkdir()
+    frames = {
+        table: daft.read_parquet(
+            [_without_views(path, copies) for path in setup.parquet_paths(table)]
+        )
+        for table in setup.tables
+    }
+
+    def ask(question: Question) -> pa.Table:
+        try:
+            frame = daft.sql(question.sql, register_globals=False, **frames)
+        except InvalidSQLException as error:
+            raise NotExpressed(str(error)) from None
+        return frame.to_arrow()
+
+    yield ask
+
+
+def _without_views(path: str, copies: Path) -> str:
+    """The file, or a copy of it whose texts are no string views: Daft does not read these."""
+    schema = pq.read_schema(path)
+    if not any(pa.types.is_string_view(field.type) for field in schema):
+        return path
+    plain = pa.schema(
+        [
+            field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field
+            for field in schema
+        ]
+    )
+    copy = copies / Path(path).name
+    source = pq.ParquetFile(path)
+    with pq.ParquetWriter(copy, plain) as sink:
+        for group in range(source.num_row_groups):
+            sink.write_table(source.read_row_group(group).cast(plain))
+    return str(copy)

@@ -1,0 +1,84 @@
+"""What a benchmark measured, as it is written to a file and read back.
+
+A recording is JSON lines: first the benchmark with the machine and its settings, then a line for each
+measurement. A file may hold several, one after another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import median, write_json
+
+
+@dataclass
+class Measurement:
+    """What one contestant did with one case, every repetition of it.
+
+    `verdict` is "" where it did it right, "cannot" where it has no way to say it, and otherwise what
+    was wrong. Peaks are in bytes, over all repetitions. `figures` are what only this benchmark knows, by
+    a name that ends in the unit.
+    """
+
+    case: str
+    contestant: str
+    seconds: list[float]
+    verdict: str = ""
+    cpu_seconds: list[float] = field(default_factory=list)
+    memory_bytes_max: int = 0
+    disk_bytes_max: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def median_s(self) -> float | None:
+        """Of the right answers: a wrong one has no speed."""
+        return None if self.verdict or not self.seconds else median(self.seconds)
+
+
+@dataclass
+class Recording:
+    """One run of one benchmark on one machine."""
+
+    benchmark: str
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    measurements: list[Measurement]
+
+    def contestants(self) -> list[str]:
+        return list(dict.fromkeys(m.contestant for m in self.measurements))
+
+    def cases(self) -> list[str]:
+        return list(dict.fromkeys(m.case for m in self.measurements))
+
+    def by_cell(self) -> dict[tuple[str, str], Measurement]:
+        return {(m.case, m.contestant): m for m in self.measurements}
+
+
+def write(
+    path: Path | None,
+    benchmark: str,
+    settings: dict[str, Any],
+    measurements: Sequence[Measurement],
+) -> None:
+    """Append a recording; no path, no file."""
+    if path is not None:
+        write_json(path, benchmark, settings, [asdict(m) for m in measurements])
+
+
+def read(paths: Iterable[Path]) -> list[Recording]:
+    """The recordings of these files, those of benchmarks that keep no measurements left out."""
+    recordings: list[Recording] = []
+    names = {one.name for one in fields(Measurement)}
+    for path in paths:
+        for text in path.read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            if "benchmark" in line:
+                head = (line["benchmark"], line["machine"], line["settings"])
+                recordings.append(Recording(*head, []))
+            elif {"case", "contestant", "seconds"} <= line.keys() <= names:
+                recordings[-1].measurements.append(Measurement(**line))
+    return [recording for recording in recordings if recording.measurements]

@@ -1,0 +1,136 @@
+"""A recording as a table: the same rows for the terminal and for a README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.recordings import Measurement, Recording
+
+MISSING = "—"
+
+_SCALES = {"bytes": (2**20, "MiB"), "bytes_per_s": (10**6, "MB/s"), "seconds": (1, "s")}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Headings and rows of text, all of the same width. The first column is names."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+
+    def print(self, console: Console) -> None:
+        table = Table(title=self.title, title_justify="left")
+        for number, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if number else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        console.print(table)
+
+    def markdown(self) -> str:
+        rules = ["---", *["--:"] * (len(self.headings) - 1)]
+        return "\n".join(
+            "| " + " | ".join(row) + " |" for row in (self.headings, rules, *self.rows)
+        )
+
+
+def seconds_by_case(recording: Recording) -> Grid:
+    """A row per case, a column per contestant: median seconds, and against the first contestant."""
+    names = recording.contestants()
+    cells = recording.by_cell()
+    rows = []
+    for case in recording.cases():
+        ours = _median_s(cells.get((case, names[0])))
+        row = [case, MISSING if ours is None else f"{ours:.3f}"]
+        for name in names[1:]:
+            theirs = _median_s(cells.get((case, name)))
+            ratio = "" if theirs is None or not ours else f" ({theirs / ours:.2f}×)"
+            row.append(MISSING if theirs is None else f"{theirs:.3f}{ratio}")
+        rows.append(row)
+    title = f"{recording.benchmark}, seconds (median), and as a multiple of {names[0]}"
+    return Grid(title, ["", *names], rows)
+
+
+def summary(recording: Recording) -> Grid:
+    """A row per contestant: sums over the cases that it and the first contestant got right.
+
+    What a contestant cannot express, or got wrong, is in neither of the two sums: it is not counted
+    against it, and the count of cases says so.
+    """
+    names = recording.contestants()
+    cells = recording.by_cell()
+    cases = recording.cases()
+    rows = []
+    for name in names:
+        both = [
+            (cells[case, names[0]], cells[case, name])
+            for case in cases
+            if _median_s(cells.get((case, names[0]))) is not None
+            and _median_s(cells.get((case, name))) is not None
+        ]
+        ours = sum(one.median_s or 0.0 for one, _ in both)
+        theirs = sum(one.median_s or 0.0 for _, one in both)
+        cpu_s = sum(sum(one.cpu_seconds) / len(one.seconds) for _, one in both)
+        peaks = [m for m in recording.measurements if m.contestant == name]
+        rows.append(
+            [
+                name,
+                f"{len(both)} of {len(cases)}",
+                f"{theirs:.2f}",
+                f"{theirs / ours:.2f}" if ours else MISSING,
+                f"{cpu_s:.1f}",
+                f"{max(m.memory_bytes_max for m in peaks) / 2**20:,.0f} MiB",
+                f"{max(m.disk_bytes_max for m in peaks) / 2**20:,.0f} MiB",
+            ]
+        )
+    headings = ["", "right", "seconds", f"× {names[0]}", "CPU seconds", "peak memory", "peak disk"]
+    return Grid(f"{recording.benchmark}, sum of medians", headings, rows)
+
+
+def figures(recording: Recording) -> Grid:
+    """A row per case and contestant, a column for each figure that the benchmark knows."""
+    names = list(dict.fromkeys(name for m in recording.measurements for name in m.figures))
+    rows = [
+        [
+            f"{m.case}, {m.contestant}",
+            _text("seconds", m.median_s),
+            *(_text(name, m.figures.get(name)) for name in names),
+        ]
+        for m in recording.measurements
+    ]
+    headings = ["", "seconds", *(name.replace("_", " ") for name in names)]
+    return Grid(recording.benchmark, headings, rows)
+
+
+def complaints(recording: Recording) -> list[str]:
+    """What was not right, a line each; what could not be expressed is no complaint."""
+    return [
+        f"{m.case}, {m.contestant}: {m.verdict}"
+        for m in recording.measurements
+        if m.verdict not in ("", "cannot")
+    ]
+
+
+def grids(recording: Recording) -> Sequence[Grid]:
+    """All that there is to show of a recording."""
+    if any(m.figures for m in recording.measurements):
+        return [figures(recording)]
+    return [seconds_by_case(recording), summary(recording)]
+
+
+def _median_s(measurement: Measurement | None) -> float | None:
+    return None if measurement is None else measurement.median_s
+
+
+def _text(name: str, value: float | None) -> str:
+    if value is None:
+        return MISSING
+    for suffix, (scale, unit) in _SCALES.items():
+        if name.endswith(suffix):
+            digits = 3 if scale == 1 else 1
+            return f"{value / scale:,.{digits}f} {unit}"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
