@@ -49,7 +49,7 @@ class StageRunner:
         self._jobs = 0
         self.planner: Planner | None = None
         self.specs: list[StageSpec] = []
-        self._statistics: dict[int, StageStatistics] = {}
+        self.statistics: dict[int, StageStatistics] = {}
 
     @property
     def stages(self) -> str:
@@ -60,7 +60,7 @@ class StageRunner:
     def statistics_of(self, text: str) -> StageStatistics:
         """Sizes of the stage whose text in `stages` begins with a line that has `text` in it."""
         lines = [line for line in self.stages.splitlines() if line.startswith("stage ")]
-        return next(self._statistics[i] for i, line in enumerate(lines) if text in line)
+        return next(self.statistics[i] for i, line in enumerate(lines) if text in line)
 
     def run(self, plan: Node) -> pa.Table:
         """The plan's rows, in partition order, with plain Arrow types."""
@@ -84,7 +84,7 @@ class StageRunner:
             for spec in step.stages:
                 self.specs.append(spec)
                 statistics = self._stage(spec, outputs, address)
-                self._statistics[spec.number] = statistics
+                self.statistics[spec.number] = statistics
                 self.planner.finished(spec.number, statistics)
             if step.complete:
                 break

@@ -21,6 +21,7 @@ from flowgrid.logical.nodes import (
 )
 from flowgrid.logical.schema import schema_of
 from flowgrid.physical import aggregation
+from flowgrid.physical.layout import is_skewed
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, through_project
 from flowgrid.physical.planning import Planning
 from flowgrid.physical.stage_book import Pipeline, StageBook, all_of
@@ -35,10 +36,14 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
         return planner.pipeline(planner.rewritten("sets", node, partial(one_per_set, node)))
     child = planner.settled(node.input)
     here = dataclasses.replace(node, input=child.node)
-    if _together(child.partitioning, [key.expression for key in node.keys]):
+    keys = [key.expression for key in node.keys]
+    skewed = bool(node.keys) and is_skewed(child.node, planner.book.shape)
+    if _together(child.partitioning, keys) and not skewed:
         return Pipeline(here, _after_keys(child.partitioning, here))
     folded = aggregation.fold(here)
-    if folded is not None and (not node.keys or _folding_pays(planner.book, here)):
+    if folded is None and _together(child.partitioning, keys):
+        return Pipeline(here, _after_keys(child.partitioning, here))
+    if folded is not None and (not node.keys or skewed or _folding_pays(planner.book, here)):
         met = _met(planner, node, folded.partial, [column(key) for key in folded.keys])
         done = folded.finish(met.node)
         return Pipeline(done, _after_finish(met.partitioning, done))
@@ -50,9 +55,20 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
         planner.book.notes.append(
             f"gathered to one task: {here.describe()} cannot be folded in parts"
         )
-    met = _met(planner, node, rows, [key.expression for key in node.keys])
+    met = _met(planner, node, rows, keys)
+    if folded is not None and node.keys and is_skewed(met.node, planner.book.shape):
+        return _folded_after(planner, node, met)
     done = dataclasses.replace(node, input=met.node)
     return Pipeline(done, _after_keys(met.partitioning, done))
+
+
+def _folded_after(planner: Planning, node: Aggregate, met: Pipeline) -> Pipeline:
+    """Of rows that were to meet by their keys, some keys have too many: these meet as folds."""
+    folded = aggregation.fold(dataclasses.replace(node, input=met.node))
+    assert folded is not None
+    again = _met(planner, (node, "skewed"), folded.partial, [column(key) for key in folded.keys])
+    done = folded.finish(again.node)
+    return Pipeline(done, _after_finish(again.partitioning, done))
 
 
 def plan_distinct(planner: Planning, node: Distinct) -> Pipeline:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +21,12 @@ TaskShare: TypeAlias = dict[Leaf, tuple[Split, ...] | Slice]
 
 _WORTH_A_TASK_BYTES = 1 * MIB
 """Below this a task costs more than the slot it fills."""
+
+_READ_FOR_A_BUILD = 16
+"""Bytes of a file for each byte of a broadcast: a hash table then takes a fifth of its task's time."""
+
+_TASKS_PER_SLOT = 2
+"""At least, where a stage is worth it: a slot that is done early helps the others."""
 
 _RANGE_ROWS_PER_TASK = 1_000_000
 
@@ -56,8 +63,7 @@ def shares(root: Node, shape: Shape) -> list[TaskShare]:
     targets = {_targets(leaf) for leaf in leaves}
     if len(targets) == 1 and None not in targets:
         reads = [leaf for leaf in leaves if isinstance(leaf, StageRead)]
-        ranges = _merged_ranges([read.exchange for read in reads], shape)
-        return [{read: _by_targets(read.exchange, one) for read in reads} for one in ranges]
+        return list(_hashed_shares(root, reads, shape))
     if len(leaves) == 1:
         return [{leaves[0]: share} for share in _leaf_shares(leaves[0], root, shape)]
     return _several(root, shape)
@@ -109,18 +115,83 @@ def _targets(leaf: Leaf) -> int | None:
     return None
 
 
-def _merged_ranges(exchanges: Sequence[Exchange], shape: Shape) -> list[tuple[int, int]]:
-    """Neighbouring targets merged until a task has enough to read."""
-    count = exchanges[0].target_count
-    if shape.config.planner_force_exchanges:
-        return [(target, target + 1) for target in range(count)]
-    sizes = [0] * count
-    for exchange in exchanges:
-        assert exchange.statistics is not None
-        for target, bytes_ in enumerate(exchange.statistics.bytes):
+def _hashed_shares(root: Node, reads: Sequence[StageRead], shape: Shape) -> Iterator[TaskShare]:
+    """Neighbouring targets merged until a task has enough to read, skewed ones split where they may."""
+    skewed = skewed_targets(reads, shape)
+    divided: Sequence[StageRead] = ()
+    if skewed:
+        from flowgrid.physical.skew import divisible  # rarely needed, and one slot never does
+
+        divided = divisible(root)
+    for start, stop in _merged_ranges(target_sizes(reads), shape, skewed if divided else {}):
+        share: TaskShare = {read: _by_targets(read.exchange, (start, stop)) for read in reads}
+        if not divided or start not in skewed:
+            yield share
+            continue
+        largest = max(divided, key=lambda read: target_sizes([read])[start])
+        partitions = largest.exchange.partition_count
+        pieces = min(partitions, skewed[start])
+        for piece in range(pieces):
+            part = (partitions * piece // pieces, partitions * (piece + 1) // pieces)
+            yield {**share, largest: Slice(start, stop, *part)}
+
+
+def is_skewed(root: Node, shape: Shape) -> bool:
+    """Whether a task would read far too much of what hashing has made of a relation, and several could
+    share it, if only nothing above needed its rows together. False while sizes are not known.
+    """
+    leaves = partitioned_leaves(root)
+    reads = [leaf for leaf in leaves if isinstance(leaf, StageRead) and leaf.exchange.statistics]
+    if not reads or len(reads) < len(leaves) or len({_targets(read) for read in reads}) > 1:
+        return False
+    if _targets(reads[0]) is None or not skewed_targets(reads, shape):
+        return False
+    from flowgrid.physical.skew import divisible
+
+    return bool(divisible(root))
+
+
+def skewed_targets(reads: Sequence[StageRead], shape: Shape) -> Mapping[int, int]:
+    """The targets that are too large for one task, and how many tasks each is worth."""
+    from flowgrid.physical.skew import pieces_wanted
+
+    sizes = target_sizes(reads)
+    return pieces_wanted(sizes, _bytes_per_task(sizes, shape))
+
+
+def target_sizes(reads: Sequence[StageRead]) -> list[int]:
+    """The bytes of every target, over all relations that meet there."""
+    sizes = [0] * reads[0].exchange.target_count
+    for read in reads:
+        assert read.exchange.statistics is not None
+        for target, bytes_ in enumerate(read.exchange.statistics.bytes):
             sizes[target] += bytes_
-    tasks = shape.task_count(sum(sizes), shape.config.planner_target_partition_bytes)
-    return _even_ranges(sizes, tasks)
+    return sizes
+
+
+def _bytes_per_task(sizes: Sequence[int], shape: Shape) -> float:
+    if shape.config.planner_force_exchanges:
+        return sum(sizes) / len(sizes)
+    return sum(sizes) / shape.task_count(sum(sizes), shape.config.planner_target_partition_bytes)
+
+
+def _merged_ranges(
+    sizes: Sequence[int], shape: Shape, alone: Container[int]
+) -> Iterator[tuple[int, int]]:
+    """Ranges of targets, one per task; those in `alone` are a range each."""
+    if shape.config.planner_force_exchanges:
+        yield from ((target, target + 1) for target in range(len(sizes)))
+        return
+    per_task = _bytes_per_task(sizes, shape)
+    for is_alone, group in itertools.groupby(range(len(sizes)), lambda target: target in alone):
+        run = list(group)
+        if is_alone:
+            yield from ((target, target + 1) for target in run)
+            continue
+        chosen = sizes[run[0] : run[-1] + 1]
+        tasks = max(1, round(sum(chosen) / per_task)) if per_task else 1
+        for start, stop in _even_ranges(chosen, tasks):
+            yield run[0] + start, run[0] + stop
 
 
 def _even_ranges(sizes: Sequence[int], tasks: int) -> list[tuple[int, int]]:
@@ -143,7 +214,8 @@ def _by_targets(exchange: Exchange, targets: tuple[int, int]) -> Slice:
 def _leaf_shares(leaf: Leaf, root: Node, shape: Shape) -> list[tuple[Split, ...] | Slice]:
     match leaf:
         case Scan():
-            return list(scan_shares(leaf, pushed_predicates(root, leaf), shape))
+            predicates = pushed_predicates(root, leaf)
+            return list(scan_shares(leaf, predicates, shape, _broadcast_bytes(root)))
         case IntegerRange():
             return list(_range_shares(leaf, shape))
         case StageRead(together=True):
@@ -153,10 +225,24 @@ def _leaf_shares(leaf: Leaf, root: Node, shape: Shape) -> list[tuple[Split, ...]
     raise AssertionError(f"{type(leaf).__name__} is no leaf of a stage")
 
 
-def scan_shares(scan: Scan, predicates: Sequence[Expr], shape: Shape) -> list[tuple[Split, ...]]:
-    """The files' row groups that can matter, dealt out to tasks."""
-    count = shape.task_count(scan.dataset.bytes, shape.config.planner_split_bytes)
+def scan_shares(
+    scan: Scan, predicates: Sequence[Expr], shape: Shape, broadcast_bytes: int = 0
+) -> list[tuple[Split, ...]]:
+    """The files' row groups that can matter, dealt out to tasks.
+
+    Every task builds a hash table of what is broadcast to it: large ones are built by few tasks.
+    """
+    usual = shape.task_count(scan.dataset.bytes, shape.config.planner_split_bytes)
+    few = shape.task_count(scan.dataset.bytes, max(1, broadcast_bytes * _READ_FOR_A_BUILD))
+    count = min(usual, max(few, _TASKS_PER_SLOT * shape.slots))
     return list(scan.dataset.splits(count, predicates))
+
+
+def _broadcast_bytes(root: Node) -> int:
+    """What every task of the stage reads whole."""
+    if isinstance(root, StageRead) and root.broadcast:
+        return root.exchange.statistics.total_bytes if root.exchange.statistics else 0
+    return sum(_broadcast_bytes(child) for child in root.inputs)
 
 
 def pushed_predicates(root: Node, scan: Scan) -> list[Expr]:

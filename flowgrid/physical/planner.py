@@ -99,16 +99,16 @@ class Planner(Planning):
     def advance(self) -> Advance:
         """The stages that can be decided now and were not before."""
         if not self._complete:
-            self._planned = {
-                node: pipeline
-                for node, pipeline in self._planned.items()
-                if pipeline is not None and reads_only_finished(pipeline.node)
-            }
             try:
                 self._finish()
                 self._complete = True
             except Pending:
-                pass
+                # What was planned over guesses is planned again over real sizes.
+                self._planned = {
+                    node: pipeline
+                    for node, pipeline in self._planned.items()
+                    if pipeline is not None and reads_only_finished(pipeline.node)
+                }
         return Advance(self.book.take_new(), self._complete)
 
     def explain(self) -> str:
