@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from flowgrid.physical.layout import Shape, _even_ranges, shares
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread
 from flowgrid.protocol.fragment import Field, RangeSplit
 from flowgrid.protocol.job_graph import Slice, StageStatistics
+from tests.optimizer import plans
 
 COVERS = ["exchanges"]
 
@@ -106,6 +108,20 @@ def test_forced_exchanges_have_a_task_for_every_target() -> None:
 def test_a_broadcast_is_nobodys_share() -> None:
     whole = StageRead(FIELDS, read(Spread(), 1).exchange, ORIGIN, broadcast=True)
     assert shares(whole, shape(2)) == [{}]
+
+
+def test_what_is_broadcast_is_built_by_few_tasks(tmp_path: Path) -> None:
+    facts = plans.scan(tmp_path, "facts", 1_300_000, k="hash(i)")
+    settings = shape(2, split_bytes=MIB)
+
+    def tasks(broadcast_bytes: int) -> int:
+        exchange = read(Spread(), broadcast_bytes).exchange
+        whole = StageRead(FIELDS, exchange, ORIGIN, broadcast=True)
+        return len(shares(plans.join(facts, whole, "inner", '"facts.k" = k'), settings))
+
+    assert tasks(1000) == 10
+    assert tasks(MIB // 8) == 5
+    assert tasks(100 * MIB) == 4
 
 
 def test_a_gathered_exchange_has_one_reader_and_a_kept_one_shares_its_partitions() -> None:
