@@ -14,6 +14,7 @@ COMMANDS = {
     "tpcds": ("benchmarks.queries:tpcds_command", "The 99 TPC-DS queries, beside peers."),
     "startup": ("benchmarks.startup:command", "First result and import time of a fresh process."),
     "chaos": ("benchmarks.chaos:command", "Kill processes at random while jobs run."),
+    "fuzz": ("benchmarks.fuzz:command", "Random queries, FlowGrid against DuckDB."),
     "cost": ("benchmarks.cost:command", "Slots at which FlowGrid beats DuckDB on one thread."),
     "compare": ("benchmarks.compare:command", "What became slower between two recordings."),
     "peers": ("benchmarks.peers:command", "Install and list who is measured beside FlowGrid."),

@@ -36,8 +36,9 @@ from flowgrid.logical.nodes import (
 )
 from flowgrid.optimizer.equalities import Left, Pair
 
-_ZERO_IF_EMPTY = (exp.Count, exp.CountIf, exp.ApproxDistinct, exp.RegrCount)
-_ZERO_IF_EMPTY_NAMES = frozenset({"count_star", "countif", "entropy", "approx_count_distinct"})
+_ZERO_IF_EMPTY = (exp.Count, exp.ApproxDistinct, exp.RegrCount)
+_ZERO_IF_EMPTY_NAMES = frozenset({"count_star", "entropy", "approx_count_distinct"})
+"""`count_if` is not among them: the kernel takes it for a sum."""
 
 
 @dataclass

@@ -227,7 +227,7 @@ def _halves(call: _Call, name: str, types: Sequence[str]) -> tuple[str, str] | N
     state, text = quote(name), to_sql(call.tree)
     if call.name in _COMBINED_BY and len(call.arguments) <= 1:
         combined = f"{_COMBINED_BY[call.name]}({state})"
-        if call.name.startswith("count"):
+        if call.name in ("count", "count_star"):  # count_if is a sum to the kernel
             combined = f"coalesce({combined}, 0)"
         return text, combined
     function = {"mean": "avg", "max_by": "arg_max", "min_by": "arg_min"}.get(call.name, call.name)

@@ -156,7 +156,7 @@ def one_per_set(node: Aggregate) -> Node:
             Named(named.name, _grouping_folded(named.expression, node, chosen))
             for named in node.aggregates
         )
-        part = Aggregate(node.input, keys, aggregates)
+        part = Aggregate(node.input, keys, aggregates + ((_ROW_COUNT,) if not keys else ()))
         there = {key.name for key in keys} | {named.name for named in aggregates}
         items = tuple(
             Named(name, column(name) if name in there else cast(literal(None), types[name]))
@@ -166,15 +166,19 @@ def one_per_set(node: Aggregate) -> Node:
     return parts[0] if len(parts) == 1 else Union(tuple(parts))
 
 
+_ROW_COUNT = Named("#rows", exp.Count(this=exp.Star()))
+"""What makes a relation without keys one row, also where nothing else is counted."""
+
+
 def _grouping_folded(expression: Expr, node: Aggregate, chosen: tuple[int, ...]) -> Expr:
     """The expression with every `grouping(a, b)` as the number it is for this set."""
-    grouped = {to_sql(node.keys[index].expression) for index in chosen}
+    grouped = {to_sql(node.keys[index].expression.unnest()) for index in chosen}
 
     def replace(tree: Expr) -> Expr:
         name = tree.name if isinstance(tree, exp.Anonymous) else tree.key
         if name.casefold() not in ("grouping", "grouping_id"):
             return tree
-        bits = ["0" if to_sql(key) in grouped else "1" for key in tree.iter_expressions()]
+        bits = ["0" if to_sql(key.unnest()) in grouped else "1" for key in tree.iter_expressions()]
         return cast(literal(int("".join(bits) or "0", 2)), "BIGINT")
 
     return expression.copy().transform(replace, copy=False)

@@ -50,10 +50,14 @@ def plan_sort(planner: Planning, node: Sort) -> Pipeline:
     if size is None:
         raise Pending
     config = planner.book.shape.config
-    if size.bytes <= config.planner_target_partition_bytes and not config.planner_force_exchanges:
+    small = size.bytes <= config.planner_target_partition_bytes
+    targets = planner.decided(
+        ("targets", node), lambda: planner.book.shape.target_count(size.bytes)
+    )
+    if targets == 1 or (small and not config.planner_force_exchanges):
         together = dataclasses.replace(whole.node, together=True)
         return Pipeline(dataclasses.replace(node, input=together), Single())
-    ranged = _by_ranges(planner, node, whole.node)
+    ranged = _by_ranges(planner, node, whole.node, targets)
     done: Node = Sort(ranged, node.keys)
     if node.limit is None and not node.offset:
         return Pipeline(done, Spread())
@@ -61,12 +65,11 @@ def plan_sort(planner: Planning, node: Sort) -> Pipeline:
     return Pipeline(Limit(met.node, node.limit, node.offset), Single())
 
 
-def _by_ranges(planner: Planning, node: Sort, rows: StageRead) -> StageRead:
-    """The rows in as many targets as the bytes want, each target's before the next one's."""
+def _by_ranges(planner: Planning, node: Sort, rows: StageRead, targets: int) -> StageRead:
+    """The rows in so many targets, each target's before the next one's."""
     book = planner.book
     size = rows.exact_size
     assert size is not None
-    targets = planner.decided(("targets", node), lambda: book.shape.target_count(size.bytes))
     fresh = dataclasses.replace(rows)
     sample = SortSample(fresh, node.keys, targets * _SAMPLED_ROWS_PER_TARGET / max(1.0, size.rows))
     met = book.gathered((node, "sample"), Pipeline(sample, Spread()))

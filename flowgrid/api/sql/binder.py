@@ -131,9 +131,8 @@ class _Binder:
             if cte is None:
                 return self.tables.get(table.name.casefold())
             bound = self.cte(cte)
-            return Project(
-                bound.node, tuple(Named(out.name, out.expression) for out in bound.outputs)
-            )
+            columns = tuple(Named(out.name, out.expression) for out in bound.outputs)
+            return decorrelate(Project(bound.node, columns))
 
         try:
             leaf = over_inputs(tree, node_of, reason)

@@ -1,0 +1,42 @@
+"""Queries that once had another answer than DuckDB's, as the search found them, made small."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.differential.case import Case, Shape, check
+from tests.differential.tables import Table
+
+T = Table("t", (("k", "i"), ("v", "i"), ("o", "o")), (
+    ("1", "10", "NULL"), ("1", "20", "NULL"), ("2", "10", "true"), ("NULL", "5", "false"),
+    ("3", "NULL", "NULL"), ("0", "7", "true"),
+))  # fmt: skip
+EMPTY = Table("nothing", (("k", "i"),), ())
+
+FORCED: dict[str, object] = {"planner.force_exchanges": True, "planner.partitions": 3}
+
+FOUND = {
+    "a rollup without aggregates has a total": "SELECT k FROM t GROUP BY ROLLUP (k)",
+    "a grand total of no rows is a row": "SELECT k, grouping(k) FROM nothing GROUP BY ROLLUP (k)",
+    "grouping() knows a key in brackets": "SELECT grouping((coalesce(k, 0))), count(*) FROM t "
+    "GROUP BY ROLLUP ((coalesce(k, 0)))",
+    "count_if of nothing but NULL is NULL": "SELECT count_if(o) FROM t WHERE k = 1",
+    "count_if of an empty group is NULL": "SELECT k, (SELECT count_if(u.o) FROM t u "
+    "WHERE u.v = t.k) AS n FROM t",
+    "a correlated WITH query below a part that is one task": "WITH w AS (SELECT k, (SELECT max(v) "
+    "FROM t u WHERE u.k = t.k) m FROM t) SELECT k, (SELECT max(a.m) FROM w a POSITIONAL JOIN "
+    "nothing b) AS m FROM t",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("query", FOUND.values(), ids=FOUND.keys())
+def test_it_stays_found(query: str) -> None:
+    for optimized in (True, False):
+        check(Case((T, EMPTY), query, shape=Shape(3, FORCED, optimized)))
+
+
+def test_a_sort_into_one_range_is_one_sequence() -> None:
+    conf = FORCED | {"planner.partitions": 1}
+    query = "SELECT v, k FROM t ORDER BY v NULLS FIRST, k"
+    for shape in (Shape(3, conf), Shape(3, conf, optimized=False)):
+        check(Case((T,), query, True, shape))
