@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -11,15 +12,18 @@ from tests.cluster.census import Premises
 
 
 class Driver:
-    """Runs Python source as a user would. Its standard output and errors are kept in a file."""
+    """Runs Python source as a user would, or `under` another command. Its standard output and errors
+    are kept in a file."""
 
-    def __init__(self, program: str, premises: Premises, *arguments: str) -> None:
+    def __init__(
+        self, program: str, premises: Premises, *arguments: str, under: Sequence[str] = ()
+    ) -> None:
         self.log = premises.folder.parent / "driver.log"
         source = premises.folder.parent / "program.py"
         source.write_text(program, encoding="utf-8")
         with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(source), *arguments],
+                [*under, sys.executable, str(source), *arguments],
                 env=premises.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

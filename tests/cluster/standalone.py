@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,48 +25,58 @@ class Standalone:
 
 
 @contextlib.contextmanager
-def standalone(premises: Premises, executors: int = 2) -> Iterator[Standalone]:
+def standalone(
+    premises: Premises, executors: int = 2, conf: Mapping[str, str] | None = None
+) -> Iterator[Standalone]:
     """Start a cluster on loopback, one slot per executor; it ends, in good order, with the block."""
-    state = premises.folder.parent / "state"
+    settings = as_flags(conf)
     with contextlib.ExitStack() as children:
+        scheduler, address = children.enter_context(scheduler_process(premises, settings))
 
-        def start(module: str, *flags: str) -> subprocess.Popen[str]:
-            return children.enter_context(_child(premises, module, *flags))
+        def start(name: str) -> subprocess.Popen[str]:
+            flags = ("--scheduler", address, "--slots", "1", "--name", name, *settings)
+            return children.enter_context(child(premises, "-m", "flowgrid_executor", *flags))
 
-        scheduler = start(
-            "flowgrid_scheduler", "--bind", "tcp://127.0.0.1:0", "--state-dir", str(state)
-        )
-        assert scheduler.stdout is not None
-        address = json.loads(scheduler.stdout.readline())["control"]
-        yield Standalone(
-            address,
-            scheduler,
-            tuple(
-                start("flowgrid_executor", "--scheduler", address, "--slots", "1", "--name", name)
-                for name in (f"executor-{number}" for number in range(1, executors + 1))
-            ),
-        )
+        names = [f"executor-{number}" for number in range(1, executors + 1)]
+        yield Standalone(address, scheduler, tuple(map(start, names)))
+
+
+def as_flags(conf: Mapping[str, str] | None) -> list[str]:
+    return [word for name, value in (conf or {}).items() for word in ("--conf", f"{name}={value}")]
 
 
 @contextlib.contextmanager
-def _child(premises: Premises, module: str, *flags: str) -> Iterator[subprocess.Popen[str]]:
-    log: Path = premises.folder.parent / f"{module}.log"
+def scheduler_process(
+    premises: Premises, settings: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A scheduler on a TCP port of the loopback interface, and its address."""
+    state = premises.folder.parent / "state"
+    flags = ("--bind", "tcp://127.0.0.1:0", "--state-dir", str(state), *settings)
+    with child(premises, "-m", "flowgrid_scheduler", *flags) as scheduler:
+        assert scheduler.stdout is not None
+        yield scheduler, json.loads(scheduler.stdout.readline())["control"]
+
+
+@contextlib.contextmanager
+def child(premises: Premises, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process with these arguments; asked to end with the block."""
+    log: Path = premises.folder.parent / "children.log"
     with log.open("a", encoding="utf-8") as errors:
-        child = subprocess.Popen(
-            [sys.executable, "-m", module, *flags],
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
             env=premises.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
         )
-    with child:
+    with process:
         try:
-            yield child
+            yield process
         finally:
-            child.terminate()
+            process.terminate()
             try:
-                child.wait(END_S)
+                process.wait(END_S)
             except subprocess.TimeoutExpired:
-                child.kill()
+                process.kill()
                 raise

@@ -1,0 +1,141 @@
+"""What a network does to its connections costs time, and never an answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import flowgrid as fg
+from flowgrid.protocol.waits import Wait, WaitKind
+from flowgrid.submit.client import ask_status, ask_why
+from tests.cluster.census import Premises
+from tests.cluster.deadlines import eventually
+from tests.cluster.distant import Distant, distant
+from tests.cluster.heavy import SHUFFLES, require_right, shuffled
+
+pytestmark = pytest.mark.xdist_group("network")
+
+IMPATIENT = {"executor.heartbeat_timeout_s": "2", "executor.heartbeat_interval_s": "0.2"}
+
+
+@pytest.fixture(scope="module")
+def cluster(shared_premises: Premises) -> Iterator[Distant]:
+    """Two executors on two hosts. Every test leaves its ways as it found them."""
+    with distant(shared_premises, conf=IMPATIENT) as opened:
+        yield opened
+
+
+@pytest.fixture
+def session(cluster: Distant) -> Iterator[fg.Session]:
+    with fg.connect(cluster.address, conf=SHUFFLES) as opened:
+        eventually("both executors are there", lambda: executors(cluster) == 2, within_s=20)
+        yield opened
+        eventually("both are there again", lambda: executors(cluster) == 2, within_s=20)
+        require_right(shuffled(opened), within_s=20)
+
+
+def executors(cluster: Distant) -> int:
+    return len(ask_status(cluster.address, None, 5.0).executors)
+
+
+def while_it_runs(cluster: Distant, session: fg.Session, strike: Callable[[], None]) -> None:
+    """The job is right although something strikes as soon as blocks travel."""
+    travelled = sum(way.bytes_forwarded for way in cluster.data)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            require_right(shuffled(session), within_s=30)
+        except BaseException as error:
+            failures.append(error)
+
+    job = threading.Thread(target=run)
+    job.start()
+    try:
+        eventually(
+            "blocks travel",
+            lambda: sum(way.bytes_forwarded for way in cluster.data) > travelled,
+            within_s=20,
+        )
+        strike()
+    finally:
+        job.join()
+    assert not failures, failures
+
+
+def test_a_connection_that_is_cut_for_a_moment_is_made_again(
+    cluster: Distant, session: fg.Session
+) -> None:
+    def cut() -> None:
+        for way in (cluster.control[0], cluster.data[0]):
+            way.cut()
+        threading.Event().wait(0.3)
+        for way in (cluster.control[0], cluster.data[0]):
+            way.mend()
+
+    while_it_runs(cluster, session, cut)
+
+
+def test_an_executor_that_nobody_hears_is_lost_and_comes_back_as_another_one(
+    cluster: Distant, session: fg.Session
+) -> None:
+    way = cluster.control[0]
+
+    def stall() -> None:
+        way.stalled = True
+        eventually("it counts as lost", lambda: executors(cluster) == 1)
+
+    try:
+        while_it_runs(cluster, session, stall)
+    finally:
+        way.stalled = False
+
+
+def test_a_slow_way_makes_a_slow_job(cluster: Distant, session: fg.Session) -> None:
+    for way in cluster.data:
+        way.delay_s, way.bytes_per_s = 0.02, 4e6
+    try:
+        require_right(shuffled(session), within_s=30)
+    finally:
+        for way in cluster.data:
+            way.delay_s, way.bytes_per_s = 0.0, None
+
+
+def test_a_bit_that_flips_on_the_way_is_found(cluster: Distant, session: fg.Session) -> None:
+    cluster.data[0].flips = cluster.data[1].flips = 1
+    require_right(shuffled(session), within_s=30)
+    assert cluster.data[0].flips == cluster.data[1].flips == 0, "nothing was flipped"
+
+
+def test_a_job_that_waits_for_blocks_says_from_whom(cluster: Distant, session: fg.Session) -> None:
+    def last_wait() -> Wait:
+        (job,) = ask_status(cluster.address, None, 5.0).jobs
+        return ask_why(cluster.address, None, 5.0, job.job)[-1]
+
+    def stall() -> None:
+        for way in cluster.data:
+            way.stalled = True
+        try:
+            wait = eventually(
+                "somebody waits for blocks",
+                lambda: "0 B for" in last_wait().text and last_wait(),
+                within_s=8,
+            )
+        finally:
+            for way in cluster.data:
+                way.stalled = False
+        assert isinstance(wait, Wait)
+        assert wait.kind is WaitKind.ATTEMPT
+        assert "reading what job-" in wait.text
+        assert "wrote from executor-" in wait.text
+        assert "given up in" in wait.text
+
+    for way in cluster.data:
+        way.bytes_per_s = 2e6  # so that there is a middle
+    try:
+        while_it_runs(cluster, session, stall)
+    finally:
+        for way in cluster.data:
+            way.bytes_per_s = None
