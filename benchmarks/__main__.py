@@ -12,9 +12,12 @@ import click
 COMMANDS = {
     "tpch": ("benchmarks.queries:tpch_command", "The 22 TPC-H queries, beside peers."),
     "tpcds": ("benchmarks.queries:tpcds_command", "The 99 TPC-DS queries, beside peers."),
+    "groupby-join": ("benchmarks.groupby_join:command", "The questions of the db-benchmark."),
+    "sort": ("benchmarks.sorting:command", "Records of 100 bytes, and a pass that checks them."),
+    "wordcount": ("benchmarks.wordcount:command", "Python functions over text."),
+    "memory": ("benchmarks.staircase:command", "Who finishes with 8, 4, 2 and 1 GiB?"),
     "startup": ("benchmarks.startup:command", "First result and import time of a fresh process."),
     "chaos": ("benchmarks.chaos:command", "Kill processes at random while jobs run."),
-    "fuzz": ("benchmarks.fuzz:command", "Random queries, FlowGrid against DuckDB."),
     "cost": ("benchmarks.cost:command", "Slots at which FlowGrid beats DuckDB on one thread."),
     "compare": ("benchmarks.compare:command", "What became slower between two recordings."),
     "peers": ("benchmarks.peers:command", "Install and list who is measured beside FlowGrid."),

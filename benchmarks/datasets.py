@@ -36,7 +36,7 @@ def tpch(scale: float, cache: Path = CACHE) -> Path:
         command = [_generator(), "parquet", "-s", f"{scale:g}", "--output-dir", str(directory)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    return _made_once(cache / f"tpch-{scale:g}", make)
+    return made_once(cache / f"tpch-{scale:g}", make)
 
 
 def tpcds(scale: float, cache: Path = CACHE) -> Path:
@@ -48,7 +48,7 @@ def tpcds(scale: float, cache: Path = CACHE) -> Path:
         command = [sys.executable, str(program), f"{scale:g}", str(directory)]
         subprocess.run(command, check=True, env=environment)
 
-    return _made_once(cache / f"tpcds-{scale:g}", make)
+    return made_once(cache / f"tpcds-{scale:g}", make)
 
 
 def tables_in(directory: Path) -> dict[str, Path]:
@@ -56,7 +56,7 @@ def tables_in(directory: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(directory.glob("*.parquet"))}
 
 
-def _made_once(directory: Path, make: Callable[[Path], None]) -> Path:
+def made_once(directory: Path, make: Callable[[Path], None]) -> Path:
     """The directory, filled by `make` if it is not there."""
     if directory.is_dir():
         return directory
@@ -87,7 +87,7 @@ def _tpcds_packages(cache: Path) -> Path:
         pip += ["--target", str(directory), package, f"duckdb=={_TPCDS_EXTENSION}"]
         subprocess.run(pip, check=True)
 
-    return _made_once(cache / f"tpcds-extension-{_TPCDS_EXTENSION}", make)
+    return made_once(cache / f"tpcds-extension-{_TPCDS_EXTENSION}", make)
 
 
 def _generator() -> str:

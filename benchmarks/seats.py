@@ -53,10 +53,14 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a contestant may use. 0 bytes of memory is no limit, and none of them is told one."""
+    """What a contestant may use: `memory_bytes` is what it is told, over `memory_bytes_max` it is ended.
+
+    0 is no limit.
+    """
 
     timeout_s: float = 600.0
     memory_bytes: int = 0
+    memory_bytes_max: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Seat:
                 env=_environment(setup),
                 cwd=scratch,
             )
-            self._watch = TreeWatch(process.pid, scratch, self._limits.memory_bytes)
+            self._watch = TreeWatch(process.pid, scratch, self._limits.memory_bytes_max)
             stack.callback(self._end)
             stack.enter_context(self._watch)
             self._receive(START_TIMEOUT_S)

@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.harness import median
 from benchmarks.recordings import Measurement, Recording
 
 MISSING = "—"
 
-_SCALES = {"bytes": (2**20, "MiB"), "bytes_per_s": (10**6, "MB/s"), "seconds": (1, "s")}
+_SCALES = {
+    "bytes_per_s": (10**6, "MB/s"),
+    "bytes": (2**20, "MiB"),
+    "seconds": (1, "s"),
+    "_s": (1, "s"),
+}
+"""What a figure whose name ends so is divided by, and its unit then."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +100,25 @@ def summary(recording: Recording) -> Grid:
 
 def figures(recording: Recording) -> Grid:
     """A row per case and contestant, a column for each figure that the benchmark knows."""
-    names = list(dict.fromkeys(name for m in recording.measurements for name in m.figures))
+    shown = [(m, _all_figures(m)) for m in recording.measurements]
+    names = list(dict.fromkeys(name for _, found in shown for name in found))
     rows = [
-        [
-            f"{m.case}, {m.contestant}",
-            _text("seconds", m.median_s),
-            *(_text(name, m.figures.get(name)) for name in names),
-        ]
-        for m in recording.measurements
+        [f"{m.case}, {m.contestant}", *(_text(name, found.get(name)) for name in names)]
+        for m, found in shown
     ]
-    headings = ["", "seconds", *(name.replace("_", " ") for name in names)]
+    headings = ["", *map(_heading, names)]
     return Grid(recording.benchmark, headings, rows)
+
+
+def _all_figures(one: Measurement) -> dict[str, float]:
+    """What every benchmark measures, where this one did, and what it alone knows."""
+    common = {
+        "seconds": one.median_s,
+        "CPU_seconds": median(one.cpu_seconds) if one.cpu_seconds else None,
+        "peak_memory_bytes": one.memory_bytes_max or None,
+        "peak_disk_bytes": one.disk_bytes_max or None,
+    }
+    return {name: value for name, value in common.items() if value is not None} | one.figures
 
 
 def complaints(recording: Recording) -> list[str]:
@@ -124,6 +139,13 @@ def grids(recording: Recording) -> Sequence[Grid]:
 
 def _median_s(measurement: Measurement | None) -> float | None:
     return None if measurement is None else measurement.median_s
+
+
+def _heading(name: str) -> str:
+    """The name without its unit, which stands in every cell."""
+    for suffix in ("_bytes_per_s", "_bytes", "_s"):
+        name = name.removesuffix(suffix)
+    return name.replace("_", " ")
 
 
 def _text(name: str, value: float | None) -> str:

@@ -69,7 +69,7 @@ def test_what_takes_too_long_or_too_much_is_ended_and_starts_again(
     endless = "SELECT sum(a.n * b.n) FROM range(10000000) AS a(n), range(1000000) AS b(n)"
     with seated(THEIRS, numbers, Limits(timeout_s=0.5)) as seat:
         assert seat.ask("", endless).verdict == "ended: no answer within 0.5 s"
-    with seated(THEIRS, numbers, Limits(timeout_s=60.0, memory_bytes=1 << 20)) as seat:
+    with seated(THEIRS, numbers, Limits(timeout_s=60.0, memory_bytes_max=1 << 20)) as seat:
         assert "does not start" in seat.ask("", "SELECT 1").verdict
     with seated(THEIRS, numbers, Limits(timeout_s=60.0)) as seat:
         seat.kill()
