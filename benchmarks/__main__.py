@@ -20,6 +20,7 @@ COMMANDS = {
     "chaos": ("benchmarks.chaos:command", "Kill processes at random while jobs run."),
     "cost": ("benchmarks.cost:command", "Slots at which FlowGrid beats DuckDB on one thread."),
     "compare": ("benchmarks.compare:command", "What became slower between two recordings."),
+    "fuzz": ("benchmarks.fuzz:command", "Random queries, FlowGrid against DuckDB."),
     "peers": ("benchmarks.peers:command", "Install and list who is measured beside FlowGrid."),
 }
 """Where each command is, and what it is for. A module is imported when its command is called."""
