@@ -15,6 +15,7 @@ COMMANDS = {
     "groupby-join": ("benchmarks.groupby_join:command", "The questions of the db-benchmark."),
     "sort": ("benchmarks.sorting:command", "Records of 100 bytes, and a pass that checks them."),
     "wordcount": ("benchmarks.wordcount:command", "Python functions over text."),
+    "tasks": ("benchmarks.tasks:command", "What a task costs when there is nothing to do."),
     "memory": ("benchmarks.staircase:command", "Who finishes with 8, 4, 2 and 1 GiB?"),
     "startup": ("benchmarks.startup:command", "First result and import time of a fresh process."),
     "chaos": ("benchmarks.chaos:command", "Kill processes at random while jobs run."),

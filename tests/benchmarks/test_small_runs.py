@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from benchmarks import groupby_join, sorting, staircase, suite, wordcount
+from benchmarks import groupby_join, sorting, staircase, suite, tasks, wordcount
 from benchmarks.recordings import Measurement, Recording
 from benchmarks.seats import Contestant, Limits
 
@@ -62,3 +62,11 @@ def test_a_step_of_the_staircase_says_who_finished() -> None:
     ]
     grid = staircase.grid(Recording("memory", {}, {"memory_mib": [1024]}, measurements))
     assert [row[1] for row in grid.rows] == ["1 of 1", "0 of 1", "—"]
+
+
+def test_tasks_that_do_nothing_are_counted_end_to_end() -> None:
+    core, end_to_end, alone = tasks.run(200, round_trips=3)
+    all_right([core, end_to_end, alone])
+    assert core.figures["tasks_in_one_second"] > 0
+    assert end_to_end.figures["scheduler_CPU_s"] > 0
+    assert len(alone.seconds) == 3
