@@ -20,7 +20,7 @@ from flowgrid.logical.nodes import (
     Window,
 )
 from flowgrid.logical.schema import schema_of
-from flowgrid.physical import aggregation
+from flowgrid.physical import aggregation, running_totals
 from flowgrid.physical.layout import is_skewed
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, through_project
 from flowgrid.physical.planning import Planning
@@ -86,9 +86,8 @@ def plan_window(planner: Planning, node: Window) -> Pipeline:
     """Windows of one PARTITION BY run where its rows meet; several are computed one after another."""
     groups: dict[tuple[str, ...], list[Named]] = {}
     for named in node.expressions:
-        groups.setdefault(
-            tuple(to_sql(key) for key in _partition_keys(named.expression)), []
-        ).append(named)
+        texts = tuple(to_sql(key) for key in _partition_keys(named.expression))
+        groups.setdefault(texts or running_totals.group_of(named.expression), []).append(named)
     if len(groups) > 1:
         return planner.pipeline(planner.rewritten("windows", node, partial(_chained, node, groups)))
     keys = _partition_keys(node.expressions[0].expression)
@@ -96,6 +95,9 @@ def plan_window(planner: Planning, node: Window) -> Pipeline:
     if _together(child.partitioning, keys):
         return Pipeline(dataclasses.replace(node, input=child.node), child.partitioning)
     if not keys:
+        found = running_totals.plan_in_parts(planner, node, child)
+        if found is not None:
+            return found
         planner.book.notes.append(f"gathered to one task: {node.describe()} has no PARTITION BY")
     met = _met(planner, node, child.node, keys)
     return Pipeline(dataclasses.replace(node, input=met.node), met.partitioning)

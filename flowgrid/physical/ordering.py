@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from flowgrid.expr.tree import quote, to_sql
+from flowgrid.expr.tree import cast, column, literal, quote, to_sql
 from flowgrid.logical.nodes import Limit, Node, Sort, SortKey
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.partitioning import Single, Spread
 from flowgrid.physical.planning import Planning
 from flowgrid.physical.stage_book import Pipeline
-from flowgrid.physical.stages import TARGET_COLUMN
+from flowgrid.physical.stages import TARGET_COLUMN, with_column
 from flowgrid.protocol.fragment import BlocksOutput
 
 _TOP_ROWS_MAX = 100_000
@@ -57,7 +57,7 @@ def plan_sort(planner: Planning, node: Sort) -> Pipeline:
     if targets == 1 or (small and not config.planner_force_exchanges):
         together = dataclasses.replace(whole.node, together=True)
         return Pipeline(dataclasses.replace(node, input=together), Single())
-    ranged = _by_ranges(planner, node, whole.node, targets)
+    ranged = by_ranges(planner, node, whole.node, targets)
     done: Node = Sort(ranged, node.keys)
     if node.limit is None and not node.offset:
         return Pipeline(done, Spread())
@@ -65,8 +65,13 @@ def plan_sort(planner: Planning, node: Sort) -> Pipeline:
     return Pipeline(Limit(met.node, node.limit, node.offset), Single())
 
 
-def _by_ranges(planner: Planning, node: Sort, rows: StageRead, targets: int) -> StageRead:
-    """The rows in so many targets, each target's before the next one's."""
+def by_ranges(
+    planner: Planning, node: Sort, rows: StageRead, targets: int, number: str = ""
+) -> StageRead:
+    """The rows in so many targets, each target's before the next one's; equal ones are together.
+
+    With `number` they have that column more, which says which target it is.
+    """
     book = planner.book
     size = rows.exact_size
     assert size is not None
@@ -74,14 +79,18 @@ def _by_ranges(planner: Planning, node: Sort, rows: StageRead, targets: int) -> 
     sample = SortSample(fresh, node.keys, targets * _SAMPLED_ROWS_PER_TARGET / max(1.0, size.rows))
     met = book.gathered((node, "sample"), Pipeline(sample, Spread()))
     bounds = book.broadcast((node, "bounds"), Pipeline(SortBounds(met.node, targets), Single()))
-    routed = RangeTarget(dataclasses.replace(rows), bounds, node.keys)
+    routed: Node = RangeTarget(dataclasses.replace(rows), bounds, node.keys)
+    given: Node = rows
+    if number:
+        routed = with_column(routed, number, column(TARGET_COLUMN))
+        given = with_column(rows, number, cast(literal(0), "BIGINT"))
     output = BlocksOutput(targets, "target", TARGET_COLUMN)
     text = f"range({', '.join(key.sql() for key in node.keys)}) × {targets}"
     exchange = book.exchange((node, "ranges"), routed, Spread(), output, text)
-    return book.read(exchange, rows)
+    return book.read(exchange, given)
 
 
-def _sort_key(keys: Sequence[SortKey]) -> str:
+def sort_key(keys: Sequence[SortKey]) -> str:
     """One BLOB that compares byte by byte as the keys do; an idea and a function of the kernel."""
     parts = []
     for key in keys:
@@ -105,7 +114,7 @@ class SortSample(Node):
 
     def query(self, names: Sequence[str]) -> str:
         return (
-            f'SELECT {_sort_key(self.keys)} AS "#key" FROM {names[0]} '
+            f'SELECT {sort_key(self.keys)} AS "#key" FROM {names[0]} '
             f"WHERE random() < {self.fraction!r}"
         )
 
@@ -145,6 +154,6 @@ class RangeTarget(Node):
 
     def query(self, names: Sequence[str]) -> str:
         return (
-            f'SELECT r.*, len(list_filter("#bounds", lambda b: b <= {_sort_key(self.keys)})) '
+            f'SELECT r.*, len(list_filter("#bounds", lambda b: b <= {sort_key(self.keys)})) '
             f"AS {quote(TARGET_COLUMN)} FROM {names[0]} AS r CROSS JOIN {names[1]}"
         )
