@@ -106,14 +106,15 @@ def _tasks(state: ClusterState, job: Job, stage: Stage) -> Wait:
 
 
 def _slot(state: ClusterState, head: str) -> Wait:
-    """Every task waits for a slot: the places are taken, or those that are free have been tried."""
-    busy = [executor for executor in state.executors.alive.values() if executor.attempts]
-    places = sum(executor.slots for executor in state.executors.alive.values())
-    taken = sum(len(executor.attempts) for executor in state.executors.alive.values())
-    executor = max(busy or state.executors.alive.values(), key=lambda one: len(one.attempts))
-    text = (
-        f"{head} one of {places} slots, for which there are {taken} attempts{_busy_with(executor)}"
-    )
+    """Every task waits for a slot of those who take new attempts: all their places are taken."""
+    taking = state.executors.taking()
+    places = sum(executor.slots for executor in taking)
+    taken = sum(len(executor.attempts) for executor in taking)
+    executor = max(taking, key=lambda one: len(one.attempts))
+    excluded = [one.id.name for one in state.executors.alive.values() if one.excluded]
+    beside = f" ({', '.join(excluded)} gets no new attempts)" if excluded else ""
+    attempts = f"for which there are {taken} attempts"
+    text = f"{head} one of {places} slots{beside}, {attempts}{_busy_with(executor)}"
     occupant = next(iter(executor.attempts), None)
     return _on(state, WaitKind.SLOT, executor, occupant, text)
 

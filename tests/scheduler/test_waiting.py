@@ -15,6 +15,7 @@ from flowgrid.protocol.messages import (
 )
 from flowgrid.protocol.waits import AttemptProgress, Wait, WaitKind, sentence
 from tests.scheduler.story import (
+    IDENTITY,
     JOB,
     Story,
     executor_id,
@@ -103,6 +104,19 @@ def test_a_task_without_any_place_says_who_takes_them(story: Story) -> None:
     (wait,) = why(story.core.state, JobId(2))[1:]
     assert wait.kind is WaitKind.SLOT
     assert "one of 1 slots, for which there are 2 attempts, behind job-1/stage-0/" in wait.text
+
+
+def test_an_executor_that_gets_no_new_attempts_is_named(story: Story) -> None:
+    story.joins("a", "b", slots=1)
+    (excluded,) = (e for e in story.core.state.executors.alive.values() if e.id.name == "b")
+    excluded.excluded, excluded.excluded_until_s = "it failed", 1e9
+    story.submits(maps(2))
+    story.starts(story.launched(0)[0])
+    story.submits(maps(1))
+    (wait,) = why(story.core.state, JobId(2))[1:]
+    assert "waits for one of 1 slots (b gets no new attempts), for which" in wait.text
+    story.told.clear()  # what was said behind the core's back is no story that can be told again
+    story.core = type(story.core)(story.config, IDENTITY)
 
 
 def test_without_executors_the_end_of_the_grace_is_named(story: Story) -> None:
