@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flowgrid.expr.tree import Expr
+from flowgrid.expr.tree import Expr, to_sql
 from flowgrid.io.listing import DataFile
 from flowgrid.io.statistics import (
     UNKNOWN,
@@ -46,6 +48,12 @@ class FileDataset:
     options: Mapping[str, str] = field(default_factory=dict)
     footers: tuple[pq.FileMetaData, ...] = ()
     _statistics: dict[str, ColumnStatistics] = field(default_factory=dict, init=False, repr=False)
+    _chunks: dict[tuple[int, str], list[ColumnStatistics]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _matching: dict[tuple[str, ...], list[list[int]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def bytes(self) -> int:
@@ -88,13 +96,11 @@ class FileDataset:
         if not self.footers:
             return float(self.bytes)
         found = 0.0
-        for footer in self.footers:
+        for footer, row_groups in zip(self.footers, self._row_groups(predicates), strict=True):
             indexes = _column_indexes(footer)
             wanted = [indexes.get(name.casefold()) for name in columns]
-            for number in range(footer.num_row_groups):
-                row_group = footer.row_group(number)
-                if all(may_match(one, _facts(row_group, indexes)) for one in predicates):
-                    found += _bytes_of(row_group, wanted)
+            for number in row_groups:
+                found += _bytes_of(footer.row_group(number), wanted)
                 if found > limit:
                     return found
         return found
@@ -107,31 +113,80 @@ class FileDataset:
         return self._statistics[folded]
 
     def _column_statistics(self, folded: str) -> ColumnStatistics:
-        parts = []
-        for footer in self.footers:
-            index = _column_indexes(footer).get(folded)
-            if index is None:
-                return UNKNOWN
-            groups = range(footer.num_row_groups)
-            parts += [chunk_statistics(footer.row_group(group), index) for group in groups]
+        if any(folded not in _column_indexes(footer) for footer in self.footers):
+            return UNKNOWN
+        parts = [one for file in range(len(self.footers)) for one in self._column(file, folded)]
         return merged(parts) if parts else UNKNOWN
+
+    def _column(self, file: int, folded: str) -> list[ColumnStatistics]:
+        """The statistics of a column in every row group of a file, read from its footer once."""
+        if (file, folded) not in self._chunks:
+            footer = self.footers[file]
+            index = _column_indexes(footer).get(folded)
+            row_groups = map(footer.row_group, range(footer.num_row_groups))
+            self._chunks[file, folded] = [
+                UNKNOWN if index is None else chunk_statistics(row_group, index)
+                for row_group in row_groups
+            ]
+        return self._chunks[file, folded]
 
     def _pieces(self, predicates: Sequence[Expr]) -> Iterator[_Piece]:
         if not self.footers:
             for file in self.files:
                 yield _Piece(file, (0, -1), max(1, file.size))
             return
-        for file, footer in zip(self.files, self.footers, strict=True):
-            indexes = _column_indexes(footer) if predicates else {}
-            start = 0
-            for number in range(footer.num_row_groups):
-                row_group = footer.row_group(number)
-                stop = start + row_group.num_rows
-                if all(may_match(one, _facts(row_group, indexes)) for one in predicates):
-                    whole = footer.num_row_groups == 1
-                    share = row_group.num_rows / max(1, footer.num_rows)
-                    yield _Piece(file, (0, -1) if whole else (start, stop), file.size * share)
-                start = stop
+        found = self._row_groups(predicates)
+        for file, footer, chosen in zip(self.files, self.footers, found, strict=True):
+            starts = _first_rows(footer)
+            for number in chosen:
+                start, stop = starts[number], starts[number + 1]
+                whole = footer.num_row_groups == 1
+                share = (stop - start) / max(1, footer.num_rows)
+                yield _Piece(file, (0, -1) if whole else (start, stop), file.size * share)
+
+    def _row_groups(self, predicates: Sequence[Expr]) -> list[list[int]]:
+        """By file, the row groups in which some row could satisfy all predicates.
+
+        A plan asks several times for the same scan, and 500 row groups take 10 ms.
+        """
+        key = tuple(map(to_sql, predicates))
+        if key not in self._matching:
+            if len(self._matching) >= _MATCHING_MAX:
+                self._matching.clear()
+            self._matching[key] = [
+                [
+                    number
+                    for number, facts in enumerate(self._facts(file))
+                    if all(may_match(one, facts) for one in predicates)
+                ]
+                for file in range(len(self.footers))
+            ]
+        return self._matching[key]
+
+    def _facts(self, file: int) -> Iterator[RowGroupFacts]:
+        footer = self.footers[file]
+        inexact = {
+            name
+            for name, index in _column_indexes(footer).items()
+            if footer.schema.column(index).physical_type == "FLOAT"
+        }
+
+        def column(number: int, folded: str) -> ColumnStatistics:
+            return UNKNOWN if folded in inexact else self._column(file, folded)[number]
+
+        for number in range(footer.num_row_groups):
+            rows = footer.row_group(number).num_rows
+            yield RowGroupFacts(rows, functools.partial(column, number))
+
+
+_MATCHING_MAX = 64
+"""Sets of predicates whose row groups a dataset remembers."""
+
+
+def _first_rows(footer: pq.FileMetaData) -> list[int]:
+    """Where every row group starts, and where the last one ends."""
+    rows = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+    return list(itertools.accumulate(rows, initial=0))
 
 
 def _bytes_of(row_group: pq.RowGroupMetaData, columns: Sequence[int | None]) -> int:
@@ -140,16 +195,6 @@ def _bytes_of(row_group: pq.RowGroupMetaData, columns: Sequence[int | None]) -> 
     if len(chosen) < len(columns):
         chosen = list(range(row_group.num_columns))
     return sum(int(row_group.column(index).total_compressed_size) for index in chosen)
-
-
-def _facts(row_group: pq.RowGroupMetaData, indexes: Mapping[str, int]) -> RowGroupFacts:
-    def column(folded: str) -> ColumnStatistics:
-        index = indexes.get(folded)
-        if index is None or row_group.column(index).physical_type == "FLOAT":
-            return UNKNOWN
-        return chunk_statistics(row_group, index)
-
-    return RowGroupFacts(row_group.num_rows, column)
 
 
 def _column_indexes(footer: pq.FileMetaData) -> dict[str, int]:
