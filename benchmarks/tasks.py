@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from benchmarks.recordings import Measurement, Recording
 from benchmarks.seats import ROOT
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId
+from flowgrid.protocol.compatibility import Versions
 from flowgrid.protocol.job_graph import ExecutorAddress, OutputKind, StageSpec
 from flowgrid.protocol.messages import (
     AttemptStarted,
@@ -43,7 +45,6 @@ from flowgrid.protocol.messages import (
     OpenSession,
     RegisterExecutor,
     SubmitJob,
-    Versions,
 )
 from flowgrid.protocol.reports import AttemptReport
 from flowgrid.submit.client import JobClient
@@ -98,6 +99,7 @@ class IdleCluster:
 
     client: JobClient
     scheduler: psutil.Process
+    executors: dict[str, psutil.Process]
 
     def run(self, tasks: int) -> float:
         """Seconds from the submission of one stage to its job's success."""
@@ -124,14 +126,16 @@ def idle_cluster(executors: int = EXECUTORS) -> Iterator[IdleCluster]:
         scheduler = stack.enter_context(_child("flowgrid_scheduler", *flags))
         assert scheduler.stdout is not None
         address = json.loads(scheduler.stdout.readline())["control"]
-        for number in range(executors):
-            flags = ["--scheduler", address, "--slots", "1", "--name", f"executor-{number}"]
-            flags += ["--directory", f"{folder}/executor-{number}"]
-            runner = "benchmarks.no_op_runner:run_attempt"
-            stack.enter_context(_child("flowgrid_executor", *flags, "--runner", runner))
+        started: dict[str, psutil.Process] = {}
+        for name in (f"executor-{number}" for number in range(executors)):
+            flags = ["--scheduler", address, "--slots", "1", "--name", name]
+            flags += ["--directory", f"{folder}/{name}"]
+            flags += ["--runner", "benchmarks.no_op_runner:run_attempt"]
+            executor = stack.enter_context(_child("flowgrid_executor", *flags))
+            started[name] = psutil.Process(executor.pid)
         client = stack.enter_context(JobClient.open(address, None, Config(), "benchmark"))
         client.wait_for_slots(executors)
-        yield IdleCluster(client, psutil.Process(scheduler.pid))
+        yield IdleCluster(client, psutil.Process(scheduler.pid), started)
 
 
 @contextlib.contextmanager
@@ -143,6 +147,7 @@ def _child(module: str, *flags: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.terminate()
+            process.send_signal(signal.SIGCONT)  # it may have been stopped
 
 
 def run(tasks: int, round_trips: int = ROUND_TRIPS) -> list[Measurement]:

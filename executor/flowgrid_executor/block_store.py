@@ -62,6 +62,13 @@ class BlockStore:
             size = (self.directory / file_name(attempt)).stat().st_size
             self._bytes.setdefault(attempt.job, {})[attempt] = size
 
+    def holds(self, attempt: AttemptId) -> bool:
+        """Whether the file of an attempt that succeeded is there, as long as it was."""
+        known = self._bytes.get(attempt.job, {}).get(attempt)
+        with contextlib.suppress(FileNotFoundError):
+            return (self.directory / file_name(attempt)).stat().st_size == known
+        return False
+
     def drop(self, attempt: AttemptId) -> None:
         """Delete what an attempt wrote, under its final name and under names with a suffix."""
         self._bytes.get(attempt.job, {}).pop(attempt, None)

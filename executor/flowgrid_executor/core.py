@@ -21,6 +21,7 @@ from flowgrid.protocol.messages import (
     AttemptFailed,
     AttemptStarted,
     AttemptSucceeded,
+    CallRoll,
     CancelAttempts,
     DescribeStage,
     DropAttempts,
@@ -28,12 +29,14 @@ from flowgrid.protocol.messages import (
     ExecutorLeft,
     ExecutorRegistered,
     Fence,
+    KeepAlive,
     LaunchAttempts,
     LocateInputs,
     StopExecutor,
 )
 from flowgrid_executor.events import (
     Action,
+    AnswerRollCall,
     ClearSpill,
     DropAllBlocks,
     DropBlocks,
@@ -54,6 +57,8 @@ from flowgrid_executor.events import (
     TemplateDied,
     Tick,
 )
+from flowgrid_executor.executor_setup import ExecutorSetup
+from flowgrid_executor.holdings import Holdings
 from flowgrid_executor.slot_protocol import (
     AttemptDone,
     ForkSlot,
@@ -61,37 +66,22 @@ from flowgrid_executor.slot_protocol import (
     RunAttempt,
     SlotDied,
     SlotForked,
+    describe_exit,
 )
 
 FORK_PAUSE_S = 1.0
 """A slot that dies without an attempt, or cannot be forked, is forked again after a pause: the machine
 is short of something, and trying at once would only make it worse."""
 
+KNOCK_AFTER_S = 1.0
+"""A scheduler that has said nothing for so long may be another one by now, which answers only those
+who speak. An executor that works in silence would never hear of it."""
+
 MOMENT_S = 1.0
 """What runs for longer is reported with every heartbeat."""
 
 TEMPLATE_DEATHS_MAX = 3
 """A template that dies this often without forking one slot will never fork one."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ExecutorSetup:
-    """What an executor knows about itself from its start on."""
-
-    slot_count: int
-    threads_per_slot: int
-    memory_bytes: int
-    directory: str
-    host: str
-    settings: dict[str, str]
-    keys_directory: str
-    lease_s: float
-
-    def spill_directory(self, slot: int) -> str:
-        return f"{self.directory}/spill-{slot}"
-
-    def progress_path(self, slot: int) -> str:
-        return f"{self.directory}/progress-{slot}"
 
 
 class SlotState(enum.Enum):
@@ -140,6 +130,7 @@ class ExecutorCore:
         self._slots = [_Slot(number) for number in range(setup.slot_count)]
         self._stages: dict[StageId, _Stage] = {}
         self._backlog: deque[_Waiting] = deque()
+        self._holdings = Holdings()
         self._dropping: set[JobId] = set()
         self._fenced: str | None = None
         self._now = self._heard_at = now
@@ -176,6 +167,8 @@ class ExecutorCore:
         match event:
             case SchedulerHeard():
                 return []
+            case CallRoll():
+                return self._answer_roll_call()
             case ExecutorRegistered():
                 return [SendHeartbeats(event.heartbeat_address)]
             case Fence():
@@ -229,7 +222,9 @@ class ExecutorCore:
                 waiting = self._backlog.popleft()
                 slot.state, slot.attempt = SlotState.RUNNING, waiting.attempt
                 slot.began_at = self._now
-                actions.append(RunInSlot(slot.number, self._request(slot, waiting)))
+                request = self._request(slot, waiting)
+                self._holdings.begin(request)
+                actions.append(RunInSlot(slot.number, request))
                 actions.append(Send(AttemptStarted(waiting.attempt)))
         return actions
 
@@ -267,6 +262,7 @@ class ExecutorCore:
         return []
 
     def _drop(self, attempt: AttemptId) -> list[Action]:
+        self._holdings.drop(attempt)
         # What runs is cancelled; its files are deleted when its slot is dead and cannot write more.
         return self._cancel(attempt) or self._unless_running(attempt, DropBlocks(attempt))
 
@@ -275,6 +271,7 @@ class ExecutorCore:
 
     def _drop_job(self, job: JobId) -> list[Action]:
         self._stages = {s: stage for s, stage in self._stages.items() if s.job != job.number}
+        self._holdings.drop_job(job)
         doomed = [w.attempt for w in self._backlog if w.attempt.job == job.number]
         doomed += [s.attempt for s in self._slots if s.attempt and s.attempt.job == job.number]
         actions = [action for attempt in doomed for action in self._cancel(attempt)]
@@ -302,9 +299,11 @@ class ExecutorCore:
         slot.state, slot.attempt = SlotState.IDLE, None
         actions: list[Action]
         if isinstance(answer, AttemptDone):
+            self._holdings.finish(answer.attempt, answer.report)
             succeeded = AttemptSucceeded(answer.attempt, answer.report)
             actions = [KeepBlocks(answer.attempt), Send(succeeded)]
         else:
+            self._holdings.drop(answer.attempt)
             failed = AttemptFailed(answer.attempt, answer.failure)
             actions = [DropBlocks(answer.attempt), Send(failed)]
         return actions + self._fill_slots()
@@ -329,6 +328,7 @@ class ExecutorCore:
         attempt, cancelled = slot.attempt, slot.state is SlotState.DYING
         slot.state, slot.attempt, slot.hung_up = SlotState.FORKING, None, False
         if attempt is not None:
+            self._holdings.drop(attempt)
             actions.append(DropBlocks(attempt))
             if self._fenced is None:
                 failure = Failure(FailureKind.PROCESS_DIED, f"the slot running {attempt} {how}")
@@ -347,6 +347,14 @@ class ExecutorCore:
 
     # -- being one of the cluster ------------------------------------------------------------------
 
+    def _answer_roll_call(self) -> list[Action]:
+        """Keep what the next scheduler may want; what waits here waits there, too."""
+        self._stages.clear()
+        self._backlog.clear()
+        running = {slot.attempt for slot in self._slots if slot.state is SlotState.RUNNING}
+        known = {attempt for attempt in running if attempt is not None}
+        return [AnswerRollCall(tuple(self._holdings.claims(known)))]
+
     def _fence(self, reason: str, now: float) -> list[Action]:
         """Stop all work, forget everything, and come back as somebody else."""
         if self._fenced is not None:
@@ -355,6 +363,7 @@ class ExecutorCore:
         self._stages.clear()
         self._backlog.clear()
         self._dropping.clear()
+        self._holdings.clear()
         kills: list[Action] = []
         for slot in self._slots:
             if slot.state is SlotState.RUNNING:
@@ -377,20 +386,10 @@ class ExecutorCore:
             if slot.state is SlotState.RESTING and now >= slot.rests_until:
                 slot.state = SlotState.FORKING
                 actions.append(ForkSlot(slot.number))
+        if now - self._heard_at > KNOCK_AFTER_S and self._fenced is None:
+            actions.append(Send(KeepAlive()))
         if now - self._heard_at > self._setup.lease_s:
             actions += self._fence(
                 f"nothing heard from the scheduler for {self._setup.lease_s:g} s", now
             )
         return actions
-
-
-def describe_exit(exit_code: int) -> str:
-    """How a process ended, as the rest of a sentence; negative codes are signals."""
-    if exit_code >= 0:
-        return f"ended with exit code {exit_code}"
-    if exit_code == -signal.SIGKILL:
-        return "was killed by SIGKILL, perhaps for memory"
-    try:
-        return f"was killed by {signal.Signals(-exit_code).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"was killed by signal {-exit_code}"

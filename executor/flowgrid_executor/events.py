@@ -12,6 +12,7 @@ import msgspec
 
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.messages import FromExecutor, ToExecutor
+from flowgrid.protocol.reports import HeldAttempt
 from flowgrid_executor.slot_protocol import (
     ForkSlot,
     FromSlot,
@@ -124,6 +125,13 @@ class Rejoin(msgspec.Struct, frozen=True):
     reason: str
 
 
+class AnswerRollCall(msgspec.Struct, frozen=True):
+    """Register with the next scheduler, over the same sockets, and claim what is held here. Words that
+    were for its predecessor go nowhere."""
+
+    held: tuple[HeldAttempt, ...]
+
+
 class SendHeartbeats(msgspec.Struct, frozen=True):
     """From now on, to this address."""
 
@@ -149,6 +157,7 @@ Action: TypeAlias = (
     | DropAllBlocks
     | ClearSpill
     | Rejoin
+    | AnswerRollCall
     | SendHeartbeats
     | Exit
 )

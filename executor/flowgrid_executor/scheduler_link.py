@@ -19,6 +19,7 @@ from flowgrid.protocol.codec import (
     to_executor_envelopes,
 )
 from flowgrid.protocol.messages import (
+    CallRoll,
     ExecutorEnvelope,
     Fence,
     FromExecutor,
@@ -50,11 +51,20 @@ class SchedulerLink:
         self._epoch: int | None = None
         self._sent = 0
         self._received = 0
+        self._past: set[int] = set()
+        """Epochs of schedulers that others have followed: their last words may still arrive."""
+        self._newcomer: int | None = None
+        self._newcomer_received = 0
         self._broken = False
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
         return [self._control] + ([self._heartbeat] if self._heartbeat is not None else [])
+
+    @property
+    def epoch(self) -> int:
+        """The scheduler's that we are counted by; 0 before it has spoken."""
+        return self._epoch or 0
 
     def send_heartbeats_to(self, address: str) -> None:
         if self._heartbeat is None:
@@ -105,14 +115,39 @@ class SchedulerLink:
         if fences := [message for message in envelope.messages if isinstance(message, Fence)]:
             self._broken = True
             return fences[:1]
+        if envelope.epoch in self._past:
+            return []
+        calls_roll = any(isinstance(message, CallRoll) for message in envelope.messages)
+        if envelope.epoch != self._epoch and (calls_roll or self._epoch is not None):
+            return self._open_newcomers(envelope, calls_roll)
         if envelope.sequence < self._received:
             return []
-        if self._epoch not in (None, envelope.epoch):
-            return self._break("another scheduler answers at this address")
         if envelope.sequence > self._received:
             return self._break(f"envelope {self._received} from the scheduler was lost")
         self._epoch = envelope.epoch
         self._received += 1
+        # A roll is answered once; that it is called again crossed with our answer.
+        return [word for word in envelope.messages if not isinstance(word, CallRoll)]
+
+    def _open_newcomers(
+        self, envelope: ToExecutorEnvelope, calls_roll: bool
+    ) -> Sequence[ToExecutor | LinkBroken]:
+        """Another scheduler speaks at this address: follow it when it calls the roll, and not before."""
+        if envelope.epoch != self._newcomer:
+            self._newcomer, self._newcomer_received = envelope.epoch, 0
+        if envelope.sequence < self._newcomer_received:
+            return []
+        if envelope.sequence > self._newcomer_received or (envelope.messages and not calls_roll):
+            return self._break("another scheduler answers at this address")
+        self._newcomer_received += 1
+        if not calls_roll:
+            return []
+        if self._epoch is not None:
+            self._past.add(self._epoch)
+        self._epoch, self._received, self._sent = envelope.epoch, self._newcomer_received, 0
+        if self._heartbeat is not None:
+            self._heartbeat.close()
+            self._heartbeat = None
         return envelope.messages
 
     def _break(self, reason: str) -> list[LinkBroken]:

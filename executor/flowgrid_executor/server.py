@@ -25,15 +25,17 @@ from flowgrid.config import Config
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from flowgrid.protocol.reports import HeldAttempt
 from flowgrid.protocol.versions import local_versions
 from flowgrid.protocol.waits import AttemptProgress
 from flowgrid.transport.block_server import BlockServer
 from flowgrid.transport.host import host_identity
 from flowgrid.transport.security import Keys, admission
 from flowgrid_executor.block_store import BlockStore
-from flowgrid_executor.core import ExecutorCore, ExecutorSetup
+from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import (
     Action,
+    AnswerRollCall,
     ClearSpill,
     DropAllBlocks,
     DropBlocks,
@@ -49,6 +51,7 @@ from flowgrid_executor.events import (
     StopRequested,
     Tick,
 )
+from flowgrid_executor.executor_setup import ExecutorSetup
 from flowgrid_executor.progress import read_progress
 from flowgrid_executor.scheduler_link import SchedulerLink
 from flowgrid_executor.slot_protocol import ForkSlot, KillSlot
@@ -215,6 +218,9 @@ class ExecutorServer:
                 self._say(f"{action.reason}; registering anew")
                 self._link.close()
                 self._join()
+            case AnswerRollCall():
+                held = tuple(claim for claim in action.held if self._is_there(claim))
+                self._outbox = [self._registration(self._link.epoch, held)]
             case Exit():
                 self._exit = action
             case _:
@@ -226,20 +232,28 @@ class ExecutorServer:
         self._link = SchedulerLink(
             self._context, self._options.scheduler, self._executor, self._keys
         )
-        self._outbox = [
-            RegisterExecutor(
-                address=ExecutorAddress(
-                    executor=self._executor,
-                    host=self._setup.host,
-                    directory=self._setup.directory,
-                    data_address=self._data_address,
-                ),
-                slots=self._setup.slot_count,
-                memory_bytes=self._setup.memory_bytes,
-                versions=local_versions(),
-            )
-        ]
+        self._outbox = [self._registration()]
         self._settle([], 0.0)
+
+    def _registration(self, epoch: int = 0, held: tuple[HeldAttempt, ...] = ()) -> RegisterExecutor:
+        return RegisterExecutor(
+            address=ExecutorAddress(
+                executor=self._executor,
+                host=self._setup.host,
+                directory=self._setup.directory,
+                data_address=self._data_address,
+            ),
+            slots=self._setup.slot_count,
+            memory_bytes=self._setup.memory_bytes,
+            versions=local_versions(),
+            epoch=epoch,
+            held=held,
+        )
+
+    def _is_there(self, claim: HeldAttempt) -> bool:
+        """Whether the blocks of a claim are on the disk; a sink's files are in its own place."""
+        report = claim.report
+        return report is None or bool(report.files) or self._store.holds(claim.attempt)
 
     def _report_ready(self) -> None:
         if self._ready_fd is not None:

@@ -7,6 +7,7 @@ through the template, because only a parent knows that a process id still means 
 
 from __future__ import annotations
 
+import signal
 from typing import TypeAlias
 
 import msgspec
@@ -98,3 +99,15 @@ class SlotDied(msgspec.Struct, frozen=True, tag=True):
 
 
 FromTemplate: TypeAlias = SlotForked | SlotDied
+
+
+def describe_exit(exit_code: int) -> str:
+    """How a process ended, as the rest of a sentence; negative codes are signals."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    if exit_code == -signal.SIGKILL:
+        return "was killed by SIGKILL, perhaps for memory"
+    try:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-exit_code}"

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from flowgrid.ids import AttemptId, ExecutorId, JobId, StageId
+from flowgrid.protocol.compatibility import Versions
 from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.job_graph import (
     ExecutorAddress,
@@ -21,24 +22,9 @@ from flowgrid.protocol.job_graph import (
     StageSpec,
     StageStatistics,
 )
-from flowgrid.protocol.reports import AttemptReport, WrittenFile
+from flowgrid.protocol.reports import AttemptReport, HeldAttempt, WrittenFile
 from flowgrid.protocol.status import ExecutorStatus, JobStatus
 from flowgrid.protocol.waits import AttemptProgress, Wait
-
-PROTOCOL_VERSION = 1
-"""Raised with every change of a message: peers that differ refuse each other by name."""
-
-
-class Versions(msgspec.Struct, frozen=True):
-    """What must agree between the processes of a cluster: Python and cloudpickle to the minor
-    version, the protocol, pyarrow's and DuckDB's exactly, because hashes of keys are DuckDB's."""
-
-    protocol: int
-    flowgrid: str
-    python: str
-    pyarrow: str
-    duckdb: str
-
 
 # -- driver to scheduler ---------------------------------------------------------------------------
 
@@ -84,7 +70,7 @@ class ReleaseJob(msgspec.Struct, frozen=True, tag=True):
 
 
 class KeepAlive(msgspec.Struct, frozen=True, tag=True):
-    """A driver's heartbeat."""
+    """A driver's heartbeat; and what an executor says to a scheduler that has fallen silent."""
 
 
 class CloseSession(msgspec.Struct, frozen=True, tag=True):
@@ -135,6 +121,12 @@ class SessionOpened(msgspec.Struct, frozen=True, tag=True):
 
 class SessionRefused(msgspec.Struct, frozen=True, tag=True):
     reason: str
+
+
+class SayAgain(msgspec.Struct, frozen=True, tag=True):
+    """This scheduler goes on with the log of another: send every envelope again from this number on."""
+
+    received: int
 
 
 class ClusterChanged(msgspec.Struct, frozen=True, tag=True):
@@ -221,6 +213,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, tag=True):
 ToDriver: TypeAlias = (
     SessionOpened
     | SessionRefused
+    | SayAgain
     | ClusterChanged
     | ExecutorExcluded
     | ExecutorReadmitted
@@ -239,12 +232,14 @@ ToDriver: TypeAlias = (
 
 
 class RegisterExecutor(msgspec.Struct, frozen=True, tag=True):
-    """The first word of an executor incarnation."""
+    """The first word of an executor incarnation, or its answer to a `CallRoll` of that `epoch`."""
 
     address: ExecutorAddress
     slots: int
     memory_bytes: int
     versions: Versions
+    epoch: int = 0
+    held: tuple[HeldAttempt, ...] = ()
 
 
 class AttemptStarted(msgspec.Struct, frozen=True, tag=True):
@@ -282,6 +277,7 @@ FromExecutor: TypeAlias = (
     | AttemptFailed
     | AttemptCancelled
     | ExecutorLeft
+    | KeepAlive
 )
 
 
@@ -305,6 +301,11 @@ class ExecutorRegistered(msgspec.Struct, frozen=True, tag=True):
 
     epoch: int
     heartbeat_address: str
+
+
+class CallRoll(msgspec.Struct, frozen=True, tag=True):
+    """This scheduler goes on with the log of the one you know: register again, and say what you hold.
+    All envelopes are counted from 0."""
 
 
 class Fence(msgspec.Struct, frozen=True, tag=True):
@@ -354,6 +355,7 @@ class StopExecutor(msgspec.Struct, frozen=True, tag=True):
 
 ToExecutor: TypeAlias = (
     ExecutorRegistered
+    | CallRoll
     | Fence
     | DescribeStage
     | LocateInputs
@@ -381,9 +383,13 @@ class ExecutorEnvelope(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ToDriverEnvelope(msgspec.Struct, frozen=True, array_like=True):
+    """`received` counts the driver's envelopes that even the scheduler's death cannot undo. After such
+    a death the driver sends all others again, under their old numbers."""
+
     epoch: int
     sequence: int
     messages: tuple[ToDriver, ...]
+    received: int = 0
 
 
 class ToExecutorEnvelope(msgspec.Struct, frozen=True, array_like=True):
@@ -391,6 +397,3 @@ class ToExecutorEnvelope(msgspec.Struct, frozen=True, array_like=True):
     executor: ExecutorId
     sequence: int
     messages: tuple[ToExecutor, ...]
-
-
-FromPeer: TypeAlias = DriverEnvelope | ExecutorEnvelope

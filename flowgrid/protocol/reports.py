@@ -1,8 +1,10 @@
-"""What a succeeded attempt says of itself."""
+"""What attempts say of themselves, and executors of the attempts they have."""
 
 from __future__ import annotations
 
 import msgspec
+
+from flowgrid.ids import AttemptId
 
 
 class WrittenFile(msgspec.Struct, frozen=True, array_like=True):
@@ -29,3 +31,12 @@ class AttemptReport(msgspec.Struct, frozen=True):
     run_s: float = 0.0
     cpu_s: float = 0.0
     memory_bytes_max: int = 0
+
+
+class HeldAttempt(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt that an executor answers a roll call with: it runs (`report` is None), or its blocks
+    are there. `reads[i]` are the attempts that it was told to read of input i, within its slice."""
+
+    attempt: AttemptId
+    reads: tuple[tuple[int, ...], ...]
+    report: AttemptReport | None = None

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 
-from flowgrid.protocol.messages import PROTOCOL_VERSION, Versions
+from flowgrid.protocol.compatibility import PROTOCOL_VERSION, Versions
 
 
 def local_versions() -> Versions:

@@ -15,7 +15,7 @@ _LINES_KEPT = 12
 
 
 class ChildOutput:
-    """The reading end of a pipe; give `writer` to children, then call `close_writer`."""
+    """The reading end of a pipe; give `writer` to children, and call `close_writer` after the last."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
@@ -23,9 +23,12 @@ class ChildOutput:
         self._thread = threading.Thread(target=self._pass_on, name="flowgrid-output", daemon=True)
 
     def start(self) -> None:
-        """To be called when all children have the writer; ours is closed, so that there is an end."""
-        os.close(self.writer)
+        """Pass on what comes from now on."""
         self._thread.start()
+
+    def close_writer(self) -> None:
+        """All children have the writer; ours is closed, so that there is an end."""
+        os.close(self.writer)
 
     def last_lines(self, wait_s: float) -> str:
         """The last lines printed, after all children have ended or `wait_s` seconds."""

@@ -40,6 +40,7 @@ from flowgrid.protocol.messages import (
     JobWaits,
     ReleaseJob,
     ReportFetchFailed,
+    SayAgain,
     SessionOpened,
     SessionRefused,
     StageProgressed,
@@ -67,6 +68,8 @@ class Job:
         self._unsent: list[Callable[[JobId], FromDriver]] = []
         """What was said before the scheduler gave the job its name."""
         self._released = False
+        self._answer: JobSucceeded | None = None
+        """As it was told last, and not complained of."""
         self._events: queue.SimpleQueue[JobEvent | None] = queue.SimpleQueue()
 
     @property
@@ -97,6 +100,7 @@ class Job:
 
     def report_fetch_failed(self, failure: Failure) -> None:
         """A block of the result could not be read: the job goes on and succeeds again."""
+        self._answer = None
         self._client._tell(self, lambda id_: ReportFetchFailed(id_, failure))
 
     def release(self) -> None:
@@ -270,8 +274,8 @@ class JobClient:
                 self._happened(JobId(message.stage.job), message)
             case JobStalled() | JobSucceeded() | JobFailed():
                 self._happened(message.job, message)
-            case JobWaits():
-                pass  # the answer to a question that sessions do not ask
+            case JobWaits() | SayAgain():
+                pass  # the answer to a question that sessions do not ask; the link's business
             case _:
                 with self._changed:
                     self._note(message)
@@ -290,7 +294,9 @@ class JobClient:
             case SessionOpened() | ClusterChanged():
                 self._opened = message
             case JobAccepted():
-                job = self._pending.pop(message.request)
+                job = self._pending.pop(message.request, None)
+                if job is None:
+                    return  # the scheduler's successor says it again
                 job._id = message.job
                 if not job._released:
                     self._jobs[message.job] = job
@@ -308,8 +314,13 @@ class JobClient:
 
     def _happened(self, id_: JobId, event: JobEvent) -> None:
         job = self._jobs.get(id_)
-        if job is not None:  # else it was released meanwhile
-            job._events.put(event)
+        if job is None:
+            return  # it was released meanwhile
+        if isinstance(event, JobSucceeded):
+            if event == job._answer:
+                return  # the scheduler's successor says it again
+            job._answer = event
+        job._events.put(event)
 
     def _was_lost(self, error: ConnectError) -> None:
         with self._changed:

@@ -1,8 +1,9 @@
 """The driver's link to the scheduler: one socket in one background thread.
 
 The thread sends what others hand over, keeps the session alive, checks that no envelope is missing,
-and passes every message on. It ends when the link is closed or lost, and it says so exactly once:
-nobody who waits for an answer waits for a scheduler that is gone.
+and passes every message on. A scheduler that dies and is started again on its log is followed. It ends
+when the link is closed or lost, and it says so exactly once: nobody who waits for an answer waits for a
+scheduler that is gone for good.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ import zmq
 
 from flowgrid.config import Config
 from flowgrid.errors import ConnectError
-from flowgrid.protocol.codec import DecodeError, driver_envelopes, to_driver_envelopes
+from flowgrid.protocol.codec import DecodeError, to_driver_envelopes
 from flowgrid.protocol.messages import (
     CloseSession,
-    DriverEnvelope,
     FromDriver,
     KeepAlive,
     OpenSession,
     ToDriver,
 )
 from flowgrid.protocol.versions import local_versions
+from flowgrid.submit.session_link import EnvelopeLostError, SessionForgottenError, SessionLink
 from flowgrid.transport.security import Keys
 from flowgrid.transport.sockets import connect_dealer
 
 _TURN_S = 0.2
 """Between two looks at the clock and at the scheduler's process."""
 
-_RECONNECT_S = 3.0
-"""A connection that was closed and is silent for so long is not coming back: the scheduler touches
-every link several times a second, and forgets a driver that it cannot reach."""
+_KNOCK_AFTER_S = 1.0
+"""The scheduler touches every link several times a second. One that is silent for so long may be
+another one by now, which answers only those who speak."""
 
 
 class Connection:
@@ -62,20 +63,18 @@ class Connection:
         self._receive = receive
         self._lost = lost
         self._watch = watch
-        self._session = os.urandom(16).hex()
+        self._link = SessionLink(os.urandom(16).hex())
         self._outbox: collections.deque[FromDriver] = collections.deque()
         self._woken, self._wake = socket.socketpair()
         self._wake.setblocking(False)
         self._closing = threading.Event()
-        self._sent = 0
-        self._received = 0
-        self._epoch: int | None = None
         self._silent_s = 0.0
         self._disconnected = False
         # Keys that cannot be used are the caller's error, so the socket is made here.
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._socket = connect_dealer(self._context, address, self._session.encode(), keys)
+            identity = self._link.session.encode()
+            self._socket = connect_dealer(self._context, address, identity, keys)
         except BaseException:
             self._context.term()
             self._woken.close()
@@ -119,15 +118,18 @@ class Connection:
         poller = zmq.Poller()
         for source in (self._socket, self._monitor, self._woken):
             poller.register(source, zmq.POLLIN)
-        opening = OpenSession(self._session, self._name, local_versions(), self._config.to_conf())
+        opening = OpenSession(
+            self._link.session, self._name, local_versions(), self._config.to_conf()
+        )
         self._outbox.appendleft(opening)
         keep_alive_s = self._config.scheduler_driver_lease_s / 6
-        turned = keep_alive_at = time.monotonic()
+        turned = spoke_at = time.monotonic()
         while True:
             closing = self._closing.is_set()
             now = time.monotonic()
-            if now >= keep_alive_at:
-                keep_alive_at = now + keep_alive_s
+            silent = self._silent_s > _KNOCK_AFTER_S
+            if now - spoke_at >= (_KNOCK_AFTER_S if silent else keep_alive_s):
+                spoke_at = now
                 self._outbox.append(KeepAlive())
             if closing:
                 self._outbox.append(CloseSession())
@@ -148,9 +150,7 @@ class Connection:
         while self._outbox:
             messages.append(self._outbox.popleft())
         if messages:
-            envelope = DriverEnvelope(self._session, self._sent, tuple(messages))
-            self._sent += 1
-            self._socket.send(driver_envelopes.encode(envelope), zmq.DONTWAIT)
+            self._socket.send(self._link.seal(messages), zmq.DONTWAIT)
 
     def _take(self, readable: dict[object, int]) -> None:
         if self._woken.fileno() in readable:
@@ -163,28 +163,26 @@ class Connection:
 
     def _take_envelope(self, payload: bytes) -> None:
         try:
-            envelope = to_driver_envelopes.decode(payload)
+            opened = self._link.open(to_driver_envelopes.decode(payload))
         except DecodeError as error:
             raise ConnectError(
                 f"{self.address} does not speak our protocol ({error}); is it a FlowGrid scheduler "
                 "of this version?"
             ) from None
-        if self._epoch is None:
-            self._epoch = envelope.epoch
-        if envelope.epoch != self._epoch:
+        except EnvelopeLostError as error:
             raise ConnectError(
-                f"the scheduler at {self.address} was started anew and does not know this session; "
-                "connect again"
-            )
-        if envelope.sequence != self._received:
+                f"a message from the scheduler at {self.address} was lost ({error}); connect again"
+            ) from None
+        except SessionForgottenError:
             raise ConnectError(
-                f"a message from the scheduler at {self.address} was lost (number {self._received}); "
-                "connect again"
-            )
-        self._received += 1
+                f"the scheduler at {self.address} was started anew, without its log, and does not know "
+                "this session; connect again"
+            ) from None
+        for envelope in opened.again:
+            self._socket.send(envelope, zmq.DONTWAIT)
         self._silent_s = 0.0
         self._disconnected = False
-        for message in envelope.messages:
+        for message in opened.messages:
             self._receive(message)
 
     def _check_scheduler(self) -> None:
@@ -192,16 +190,16 @@ class Connection:
         if reason is not None:
             raise ConnectError(reason)
         patience_s = self._config.submit_timeout_s
-        if self._epoch is not None and self._disconnected:
-            patience_s = min(patience_s, _RECONNECT_S)
+        if self._link.greeted and self._disconnected:
+            patience_s = self._config.submit_reconnect_s
         if self._silent_s <= patience_s:
             return
-        if self._epoch is None:
+        if not self._link.greeted:
             raise ConnectError(
                 f"no scheduler answered at {self.address} within {patience_s:g} s: is one running "
                 "there (`flowgrid scheduler`), and are the keys those of its cluster?"
             )
         raise ConnectError(
             f"the scheduler at {self.address} is gone: it closed the connection or was silent for "
-            f"more than {patience_s:g} s"
+            f"more than {patience_s:g} s (setting submit.reconnect_s)"
         )

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from flowgrid.config import Config
 from flowgrid.errors import JobError
@@ -58,11 +59,12 @@ class Engine:
         self._closing = threading.Lock()
         self._cluster = cluster
         self._slots: int | None = None
+        self._changes: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
         if isinstance(master, LocalMaster):
             assert cluster is not None
             self._slots = master.executors * master.slots_per_executor
             self._tables = GivenTables(cluster.directory, None, None)
-            self._client = JobClient(cluster.control_address, None, config, name, cluster.failure)
+            self._client = JobClient(cluster.control_address, None, config, name, cluster.trouble)
         else:
             self._tables = GivenTables(None, _reachable(master.address), self._keys)
             self._client = JobClient.open(master.address, self._keys, config, name)
@@ -89,6 +91,7 @@ class Engine:
         staging = commit.prepare(plan.path, plan.mode)
         try:
             result = self._run(plan, _sink(plan, staging))
+            self._changes[plan.input] = self._changes[plan]
             commit.commit(staging, result.files, plan.mode)
         except BaseException:
             commit.abort(staging)
@@ -106,7 +109,12 @@ class Engine:
     def analyze(self, plan: Node) -> str:
         """The stages that the plan had when it ran just now, with what they wrote."""
         with self.run(plan) as result:
-            return f"{result.stages}\nresult: {result.rows:,} rows"
+            changes = self.explain_changes(plan)
+            return f"{result.stages}\nresult: {result.rows:,} rows\n{changes}"
+
+    def explain_changes(self, plan: Node) -> str:
+        """What real sizes changed when the plan ran last; "" if it has not run."""
+        return self._changes.get(plan, "")
 
     def close(self) -> None:
         """End the session and, if it is ours, the cluster; called again it does nothing."""
@@ -138,6 +146,7 @@ class Engine:
         except KeyboardInterrupt:
             job.cancel("interrupted")
             raise
+        self._changes[plan] = planner.explain_changes()
         return self._result(job, succeeded, planner)
 
     def _result(self, job: Job, succeeded: JobSucceeded, planner: Planner) -> Result:

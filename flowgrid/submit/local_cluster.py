@@ -4,6 +4,9 @@ Everything starts at once and nobody waits: the processes meet at Unix sockets i
 directory, whose paths are known before anybody is there. What keeps a cluster from outliving its
 driver is a pipe that only the driver can write to: when the driver ends, however it ends, the children
 read the end of it and go; each executor removes its directory, and the scheduler, last, the cluster's.
+
+A scheduler that is killed is started again on its log, where the master says so: the driver looks after
+it whenever it asks for `trouble`.
 """
 
 from __future__ import annotations
@@ -39,6 +42,10 @@ _BLAS_THREAD_TIMEOUT = "20"
 """OpenBLAS reads it when numpy is imported: idle threads of its pool sleep after 2^20 cycles, not 2^26.
 A driver imports numpy while its cluster starts, and a pool that spins for 30 ms takes a core from it."""
 
+_RESTARTS_MAX = 5
+_RESTARTS_WINDOW_S = 60.0
+"""A scheduler that is killed more often than that within a minute is killed by something that stays."""
+
 _NO_EXECUTORS_GRACE_S = 15.0
 """Instead of the default: nobody starts a local cluster's executors again, so waiting is in vain."""
 
@@ -56,6 +63,9 @@ class LocalCluster:
         self._output = ChildOutput()
         self._closing = threading.Lock()
         self._closed = False
+        self._scheduler_restarts = False
+        self._scheduler_conf: dict[str, str] = {}
+        self._restarted_at: list[float] = []
 
     @classmethod
     def start(cls, master: LocalMaster, config: Config) -> LocalCluster:
@@ -83,6 +93,14 @@ class LocalCluster:
     def pids(self) -> dict[str, int]:
         """The processes, by name: ``scheduler``, ``executor-1`` and so on."""
         return {name: child.pid for name, child in self._children.items()}
+
+    def trouble(self) -> str | None:
+        """`failure`, after what can be done about it: for whoever looks after the cluster."""
+        with self._closing:
+            code = self._children["scheduler"].poll()
+            if code is not None and code < 0 and self._may_restart():
+                self._start_scheduler()
+        return self.failure()
 
     def failure(self) -> str | None:
         """Why this cluster is of no use any more, or None.
@@ -112,6 +130,8 @@ class LocalCluster:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal_)
         self._still_running(_TERMINATE_S)
+        if self._scheduler_restarts:
+            self._close_child_ends()
         self._output.last_lines(wait_s=1.0)
         remove(self.directory)
         os.close(self._directory_fd)
@@ -119,6 +139,8 @@ class LocalCluster:
 
     def forget(self) -> None:
         """In a process forked from the driver: hold nothing by which a cluster could live on."""
+        if self._scheduler_restarts:
+            self._close_child_ends()
         for fd in (self._driver_end, self._lock_fd, self._directory_fd, self._output.reader):
             os.close(fd)
         self._closed = True
@@ -131,8 +153,12 @@ class LocalCluster:
         return f"ipc://{folder}/{name}"
 
     def _spawn(self, master: LocalMaster, config: Config) -> None:
-        scheduler_conf = config.to_conf()
-        scheduler_conf.setdefault("scheduler.no_executors_grace_s", str(_NO_EXECUTORS_GRACE_S))
+        self._scheduler_conf = config.to_conf()
+        self._scheduler_conf.setdefault(
+            "scheduler.no_executors_grace_s", str(_NO_EXECUTORS_GRACE_S)
+        )
+        self._scheduler_restarts = master.scheduler_restarts
+        self._output.start()
         try:
             # Executors first: before they can run anything, they have most to import.
             for number in range(1, master.executors + 1):
@@ -140,15 +166,30 @@ class LocalCluster:
                 self._start_child(
                     name, "flowgrid_executor", self._executor_flags(name, master), config.to_conf()
                 )
-            self._start_child(
-                "scheduler",
-                "flowgrid_scheduler",
-                ("--bind", self.control_address, "--state-dir", str(self.directory)),
-                scheduler_conf,
-            )
+            self._start_scheduler()
         finally:
-            os.close(self._child_end)
-            self._output.start()
+            if not self._scheduler_restarts:
+                self._close_child_ends()
+
+    def _close_child_ends(self) -> None:
+        """When nobody will be started any more."""
+        os.close(self._child_end)
+        self._output.close_writer()
+
+    def _start_scheduler(self) -> None:
+        flags = ["--bind", self.control_address, "--state-dir", str(self.directory)]
+        if not self._scheduler_restarts:
+            flags.append("--no-log")
+        self._start_child("scheduler", "flowgrid_scheduler", flags, self._scheduler_conf)
+
+    def _may_restart(self) -> bool:
+        """Whether a killed scheduler should be started once more; counts it."""
+        now = time.monotonic()
+        recent = [at for at in self._restarted_at if now - at < _RESTARTS_WINDOW_S]
+        if self._closed or not self._scheduler_restarts or len(recent) >= _RESTARTS_MAX:
+            return False
+        self._restarted_at = [*recent, now]
+        return True
 
     def _executor_flags(self, name: str, master: LocalMaster) -> Sequence[str]:
         return (

@@ -71,11 +71,23 @@ class BlockCatalog:
             self._bytes[partition] = bytes_[0]
             self._digests[partition] = digests[0]
         else:
-            cells = slice(partition * self._targets, (partition + 1) * self._targets)
+            cells = self._part(partition)
             self._rows[cells] = array("q", rows)
             self._bytes[cells] = array("q", bytes_)
             self._digests[cells] = array("Q", digests)
         self.version += 1
+
+    def restore(
+        self, partition: int, attempt: int, holder: int, cells: tuple[bytes, bytes, bytes]
+    ) -> None:
+        """A winner from `cells_of`; nobody holds it if its blocks were lost."""
+        self.attempts[partition] = attempt
+        self.holders[partition] = holder
+        self.written[partition] = 1
+        part = self._part(partition)
+        self._rows[part] = array("q", cells[0])
+        self._bytes[part] = array("q", cells[1])
+        self._digests[part] = array("Q", cells[2])
 
     def unregister(self, partition: int) -> None:
         """The winner's blocks are gone; what is known of its rows stays."""
@@ -94,7 +106,32 @@ class BlockCatalog:
 
     def digests_of(self, partition: int) -> list[int]:
         """One digest per target, of the last winner."""
-        return list(self._digests[partition * self._targets : (partition + 1) * self._targets])
+        return list(self._digests[self._part(partition)])
+
+    def cells_of(self, partition: int) -> tuple[bytes, bytes, bytes]:
+        """Rows, bytes and digests of the last winner, as they lie in memory."""
+        part = self._part(partition)
+        rows, bytes_, digests = self._rows[part], self._bytes[part], self._digests[part]
+        return rows.tobytes(), bytes_.tobytes(), digests.tobytes()
+
+    def wrote(
+        self, partition: int, sizes: tuple[Sequence[int], Sequence[int], Sequence[int]]
+    ) -> bool:
+        """Whether the last winner wrote exactly so many rows and bytes, with these digests."""
+        part = self._part(partition)
+        known = (self._rows[part], self._bytes[part], self._digests[part])
+        return all(list(mine) == list(theirs) for mine, theirs in zip(known, sizes, strict=True))
+
+    def attempts_in(self, part: Slice | None) -> tuple[int, ...]:
+        """The attempts that a reader of this slice (None: of everything) must read."""
+        if part is None:
+            return tuple(self.attempts)
+        if part.target_start >= part.target_stop:
+            return ()
+        return tuple(self.attempts[part.partition_start : part.partition_stop])
+
+    def _part(self, partition: int) -> slice:
+        return slice(partition * self._targets, (partition + 1) * self._targets)
 
     def rows_in(self, part: Slice | None) -> int:
         """Rows that a reader of this slice (None: of everything) must see."""

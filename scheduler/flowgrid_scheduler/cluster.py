@@ -12,6 +12,7 @@ import msgspec
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, JobId
+from flowgrid.protocol.compatibility import Versions
 from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.messages import (
     CancelAttempts,
@@ -22,11 +23,11 @@ from flowgrid.protocol.messages import (
     JobFailed,
     StageProgressed,
     StageSucceeded,
-    Versions,
 )
 from flowgrid_scheduler.actions import Outbox
 from flowgrid_scheduler.attempts import AttemptState
 from flowgrid_scheduler.executors import Executor, Executors
+from flowgrid_scheduler.job_log import LogDraft, VerdictRecord
 from flowgrid_scheduler.jobs import Job, JobState
 from flowgrid_scheduler.patience import PatientClock
 from flowgrid_scheduler.sessions import Sessions
@@ -34,6 +35,9 @@ from flowgrid_scheduler.stages import Stage, TaskState
 from flowgrid_scheduler.suspicions import Suspicions
 
 PROGRESS_INTERVAL_S = 0.2
+
+VERDICTS_MAX = 1_000
+"""Failed jobs whose end is remembered for drivers that may not have heard of it."""
 
 
 class ClusterIdentity(msgspec.Struct, frozen=True):
@@ -52,10 +56,14 @@ class ClusterState:
         self.identity = identity
         self.clock = PatientClock()
         self.out = Outbox()
+        self.log = LogDraft()
+        self.starts = 0
+        """Schedulers before us that worked on jobs of ours."""
         self.executors = Executors()
         self.sessions = Sessions()
         self.suspicions = Suspicions()
         self.jobs: dict[int, Job] = {}
+        self.verdicts: dict[int, VerdictRecord] = {}
         self.jobs_submitted = 0
         self.rotation: deque[Job] = deque()
         """Running jobs, the one whose turn it is first."""
@@ -104,6 +112,7 @@ class ClusterState:
     def stage_completed(self, job: Job, stage: Stage) -> None:
         """A stage has all its blocks: lift the barrier, or end the job."""
         stage.reported = True
+        self.log.job(job.id)
         if job.result is stage:
             self._job_succeeded(job)
         else:
@@ -116,6 +125,7 @@ class ClusterState:
     def _job_succeeded(self, job: Job) -> None:
         """The answer is there; what still runs of this job is no part of it."""
         job.state = JobState.SUCCEEDED
+        self.log.job(job.id)
         job.open = []
         self.rotation.remove(job)
         self.out.to_driver(job.session, job.succeeded(self.executors.address_of))
@@ -127,18 +137,29 @@ class ClusterState:
     def resume_job(self, job: Job) -> None:
         """A succeeded job must compute part of its result again."""
         job.state = JobState.RUNNING
+        self.log.job(job.id)
         job.running_since_s = self.clock.awake_s
         self.rotation.append(job)
 
     def fail_job(self, job: Job, failure: Failure, where: str = "") -> None:
         """The job ends without an answer, and nothing of it stays."""
-        self.out.to_driver(job.session, JobFailed(job.id, failure, where))
+        failed = JobFailed(job.id, failure, where)
+        self.out.to_driver(job.session, failed)
         self.drop_job(job)
+        self.verdicts[job.id.number] = VerdictRecord(job.session, job.request, failed)
+        self.log.verdict(job.id)
+        if len(self.verdicts) > VERDICTS_MAX:
+            self.forget_verdict(next(iter(self.verdicts)))
+
+    def forget_verdict(self, job: int) -> None:
+        del self.verdicts[job]
+        self.log.verdict(JobId(job))
 
     def drop_job(self, job: Job) -> None:
         """Forget a job here and on every executor that knows it."""
         del self.jobs[job.id.number]
         self.suspicions.forget_job(job.id.number)
+        self.log.job_gone(job.id)
         if job.state is JobState.RUNNING:
             self.rotation.remove(job)
         for executor in self.executors.alive.values():
@@ -177,6 +198,7 @@ class ClusterState:
             [job.id.number for job in self.rotation],
             [self.executors.fingerprint(), self.sessions.fingerprint()],
             self.suspicions.fingerprint(),
+            [self.starts, sorted(self.verdicts)],
             [job.fingerprint() for job in self.jobs.values()],
         ]
 

@@ -8,6 +8,7 @@ the code is in the wrong file. Late, repeated and unknown words are legal and ch
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
@@ -30,16 +31,28 @@ from flowgrid.protocol.messages import (
     FromExecutor,
     Heartbeat,
     JobWaits,
+    KeepAlive,
     OpenSession,
     RegisterExecutor,
+    SayAgain,
     SessionRefused,
     StopExecutor,
 )
-from flowgrid_scheduler import drivers, exclusion, launches, outcomes, recovery, speculation
+from flowgrid_scheduler import (
+    drivers,
+    exclusion,
+    launches,
+    outcomes,
+    recovery,
+    roll_call,
+    snapshots,
+    speculation,
+)
 from flowgrid_scheduler.actions import Action
-from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
+from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
 from flowgrid_scheduler.executors import Executor
+from flowgrid_scheduler.job_log import Changes, Key
 from flowgrid_scheduler.stalls import Movements
 from flowgrid_scheduler.waiting import why
 
@@ -47,9 +60,16 @@ from flowgrid_scheduler.waiting import why
 class SchedulerCore:
     """`handle` one event after another; act on what it returns, in that order."""
 
-    def __init__(self, config: Config, identity: ClusterIdentity) -> None:
-        self.state = ClusterState(config, identity)
+    def __init__(
+        self, config: Config, identity: ClusterIdentity, facts: Iterable[tuple[Key, bytes]] = ()
+    ) -> None:
+        """Goes on where a log ends; `facts` are all that it has, by ascending key."""
+        self.state = snapshots.restore(config, identity, facts)
         self._movements = Movements()
+
+    def changes(self) -> Changes:
+        """What must be in the log before any action since the last call is acted on."""
+        return snapshots.changes(self.state)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """All that follows from one event. `now` is in seconds of any monotonic clock."""
@@ -64,7 +84,7 @@ class SchedulerCore:
                 self._driver_spoke(event)
             case ExecutorUnreachable():
                 executor = state.executors.alive.get(event.executor)
-                if executor is not None:
+                if executor is not None and event.executor not in state.executors.awaited:
                     recovery.lose_executor(state, executor, "its connection is closed")
             case SessionUnreachable():
                 session = state.sessions.open.get(event.session)
@@ -72,6 +92,7 @@ class SchedulerCore:
                     drivers.end_session(state, session)
             case Tick():
                 state.clock.tick(now)
+                roll_call.close_roll(state)
                 recovery.check_silence(state)
                 recovery.check_grace(state)
                 drivers.check_leases(state)
@@ -116,6 +137,9 @@ class SchedulerCore:
             executor = self._register(envelope)
             if executor is None:
                 return
+        awaited = envelope.executor in state.executors.awaited
+        if awaited and not roll_call.answered(state, executor, envelope):
+            return
         if envelope.sequence < executor.received:
             return
         if envelope.sequence > executor.received:
@@ -144,7 +168,9 @@ class SchedulerCore:
         if reason:
             state.out.to_executor(id_, Fence(reason, final=True))
             return None
+        roll_call.replace(state, word.address)
         executor = state.executors.register(word.address, word.slots, state.clock.awake_s)
+        state.log.executor(executor.index)
         state.nobody_since_s = None
         registered = ExecutorRegistered(state.identity.epoch, state.identity.heartbeat_address)
         state.out.to_executor(id_, registered)
@@ -164,13 +190,15 @@ class SchedulerCore:
             case ExecutorLeft():
                 reason = f"it left: {message.reason}"
                 recovery.lose_executor(self.state, executor, reason, in_good_order=True)
-            case RegisterExecutor():
-                pass  # done by `_register`, or said twice
+            case RegisterExecutor() | KeepAlive():
+                pass  # the first is done by `_register`, the second did its work by coming
             case _:
                 assert_never(message)
 
     def _executor_beat(self, heartbeat: Heartbeat) -> None:
         executor = self.state.executors.alive.get(heartbeat.executor)
+        if heartbeat.executor in self.state.executors.awaited:
+            return  # to answer a roll call takes more than a heartbeat
         if executor is not None:
             executor.beat(heartbeat, self.state.clock.awake_s)
         else:
@@ -188,12 +216,18 @@ class SchedulerCore:
         if session is None:
             self._stranger_spoke(envelope)
             return
+        if session.away:
+            drivers.welcome_back(state, session)
         if envelope.sequence < session.received:
             return
         if envelope.sequence > session.received:
+            if session.resuming:
+                return  # it comes again, after all that is missing before it
             drivers.lose_session(state, session, f"envelope {session.received} never came")
             return
         session.received += 1
+        session.resuming = False
+        state.log.session(session.number)
         session.heard_s = state.clock.awake_s
         for message in envelope.messages:
             drivers.answer(state, session, message)
@@ -219,5 +253,7 @@ class SchedulerCore:
                     self._driver_spoke(envelope)
             case CloseSession():
                 pass
+            case _ if envelope.sequence > 0 and name not in state.sessions.departed:
+                state.out.to_driver(name, SayAgain(0))
             case _:
                 state.out.to_driver(name, SessionRefused("this session is not open (any more)"))

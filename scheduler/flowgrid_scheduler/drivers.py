@@ -21,14 +21,17 @@ from flowgrid.protocol.messages import (
     OpenSession,
     ReleaseJob,
     ReportFetchFailed,
+    SayAgain,
     SessionOpened,
     SessionRefused,
+    StageSucceeded,
     SubmitJob,
 )
 from flowgrid_scheduler import recovery
 from flowgrid_scheduler.cluster import ClusterState
-from flowgrid_scheduler.jobs import GraphError, Job
+from flowgrid_scheduler.jobs import GraphError, Job, JobState
 from flowgrid_scheduler.sessions import Session
+from flowgrid_scheduler.stages import TaskState
 from flowgrid_scheduler.waiting import why
 
 
@@ -42,9 +45,45 @@ def open_session(state: ClusterState, word: OpenSession) -> None:
     if reason:
         state.out.to_driver(word.session, SessionRefused(reason))
         return
-    state.sessions.add(Session(word.session, word.name, config, state.clock.awake_s))
-    opened = SessionOpened(state.identity.epoch, len(state.executors.alive), state.executors.slots)
-    state.out.to_driver(word.session, opened)
+    number = state.sessions.next_number
+    state.sessions.add(Session(word.session, word.name, config, state.clock.awake_s, number))
+    _greet(state, word.session)
+
+
+def _greet(state: ClusterState, session: str) -> None:
+    alive, slots = len(state.executors.alive), state.executors.slots
+    state.out.to_driver(session, SessionOpened(state.identity.epoch, alive, slots))
+
+
+def welcome_back(state: ClusterState, session: Session) -> None:
+    """A driver of the log speaks: tell it again what it may not have heard from our predecessor."""
+    session.away, session.resuming = False, True
+    session.heard_s = state.clock.awake_s
+    state.out.to_driver(session.id, SayAgain(session.received))
+    _greet(state, session.id)
+    for request, id_ in session.requests.items():
+        state.out.to_driver(session.id, JobAccepted(request, id_))
+    for record in state.verdicts.values():
+        if record.session == session.id:
+            state.out.to_driver(session.id, JobAccepted(record.request, record.failed.job))
+            state.out.to_driver(session.id, record.failed)
+    for job in state.jobs.values():
+        if job.session == session.id:
+            _tell_again(state, job)
+
+
+def _tell_again(state: ClusterState, job: Job) -> None:
+    for stage in job.stages:
+        if stage.reported and stage is not job.result:
+            statistics = stage.blocks.statistics()
+            state.out.to_driver(job.session, StageSucceeded(stage.id, statistics))
+    if job.state is not JobState.SUCCEEDED or job.result is None:
+        return
+    if TaskState.LOST in job.result.states:
+        state.resume_job(job)
+        job.recompute()
+    else:
+        state.out.to_driver(job.session, job.succeeded(state.executors.address_of))
 
 
 def answer(state: ClusterState, session: Session, message: FromDriver) -> None:
@@ -85,6 +124,10 @@ def end_session(state: ClusterState, session: Session) -> None:
     for job in [job for job in state.jobs.values() if job.session == session.id]:
         state.drop_job(job)
     state.sessions.remove(session)
+    state.log.session(session.number)
+    for number, record in list(state.verdicts.items()):
+        if record.session == session.id:
+            state.forget_verdict(number)
 
 
 def lose_session(state: ClusterState, session: Session, reason: str) -> None:
@@ -114,7 +157,10 @@ def _submit(state: ClusterState, session: Session, message: SubmitJob) -> None:
         return
     state.jobs_submitted += 1
     id_ = JobId(state.jobs_submitted)
-    job = Job(id_, session.id, message.name, session.config, state.clock.awake_s)
+    awake_s = state.clock.awake_s
+    job = Job(id_, session.id, message.name, session.config, awake_s, message.request)
+    state.log.cluster()
+    state.log.job(id_)
     session.requests[message.request] = id_
     state.jobs[id_.number] = job
     state.rotation.append(job)
@@ -131,6 +177,9 @@ def _grow(state: ClusterState, job: Job, message: AddStages) -> None:
     except GraphError as error:
         state.fail_job(job, Failure(FailureKind.INTERNAL, f"invalid job graph: {error}"))
         return
+    for stage in stages:
+        state.log.stage(job.id, stage.spec.number)
+    state.log.job(job.id)
     job.recompute()
     finished = [stage for stage in stages if stage.complete]
     if job.result is not None and job.result.complete and job.result not in finished:

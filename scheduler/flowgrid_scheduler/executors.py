@@ -153,24 +153,52 @@ class Executors:
     def __init__(self) -> None:
         self.alive: dict[ExecutorId, Executor] = {}
         self.departed: Departed[ExecutorId] = Departed()
-        self._addresses: list[ExecutorAddress] = []
+        self.awaited: dict[ExecutorId, Executor] = {}
+        """Those of the alive that are known from the log only: they have not come back yet."""
+        self.known: dict[int, tuple[ExecutorAddress, int]] = {}
+        """Address and slots by index, also of those that are gone."""
 
     def register(self, address: ExecutorAddress, slots: int, awake_s: float) -> Executor:
-        executor = Executor(len(self._addresses), address, slots, awake_s)
-        self._addresses.append(address)
+        index = max(self.known, default=-1) + 1
+        executor = Executor(index, address, slots, awake_s)
+        self.known[index] = address, slots
         self.alive[executor.id] = executor
         return executor
 
+    def restore(self, index: int, address: ExecutorAddress, slots: int, alive: bool) -> None:
+        """One that an earlier scheduler knew."""
+        self.known[index] = address, slots
+        if alive:
+            executor = Executor(index, address, slots, 0.0)
+            self.alive[executor.id] = self.awaited[executor.id] = executor
+        else:
+            self.departed.add(address.executor)
+
     def remove(self, executor: Executor) -> None:
         del self.alive[executor.id]
+        self.awaited.pop(executor.id, None)
         self.departed.add(executor.id)
+
+    def present(self, id_: ExecutorId) -> bool:
+        """Whether it is one of us and has said so to this scheduler."""
+        return id_ in self.alive and id_ not in self.awaited
+
+    def forget_departed(self) -> list[int]:
+        """The indexes of those that are gone; no job asks for their addresses any more."""
+        indexes = {executor.index for executor in self.alive.values()}
+        gone = [index for index in self.known if index not in indexes]
+        for index in gone:
+            del self.known[index]
+        return gone
 
     def address_of(self, index: int) -> ExecutorAddress:
         """Also of one that is gone: a sink's files outlive the executor that wrote them."""
-        return self._addresses[index]
+        return self.known[index][0]
 
     def taking(self) -> list[Executor]:
-        """Those that get new attempts."""
+        """Those that get new attempts: nobody, while the roll is called."""
+        if self.awaited:
+            return []
         return [executor for executor in self.alive.values() if not executor.excluded]
 
     @property
@@ -179,4 +207,5 @@ class Executors:
 
     def fingerprint(self) -> list[object]:
         alive = [executor.fingerprint() for executor in self.alive.values()]
-        return [alive, [str(name) for name in self.departed], len(self._addresses)]
+        awaited = [str(name) for name in self.awaited]
+        return [alive, awaited, [str(name) for name in self.departed], sorted(self.known)]

@@ -27,7 +27,9 @@ def check(core: SchedulerCore) -> None:
             attempts[attempt] += 1
             running[attempt.job, attempt.stage] += current is AttemptState.RUNNING
     assert all(count == 1 for count in attempts.values()), "an attempt runs twice"
-    assert state.executors.taking() or not state.executors.alive, "everybody is excluded"
+    assert state.executors.taking() or state.executors.awaited or not state.executors.alive, (
+        "everybody is excluded"
+    )
     assert sorted(j.id for j in state.rotation) == sorted(
         j.id for j in state.jobs.values() if j.state is JobState.RUNNING
     )

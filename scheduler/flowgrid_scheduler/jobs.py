@@ -54,8 +54,18 @@ class JobState(enum.Enum):
 class Job:
     """One submitted run of one plan."""
 
-    def __init__(self, id_: JobId, session: str, name: str, config: Config, awake_s: float) -> None:
+    def __init__(
+        self,
+        id_: JobId,
+        session: str,
+        name: str,
+        config: Config,
+        awake_s: float,
+        request: int = 0,
+    ) -> None:
         self.id = id_
+        self.request = request
+        """The driver's own number for it."""
         self.session = session
         self.name = name
         self.config = config

@@ -1,4 +1,6 @@
-"""Append-only record of events: written before the scheduler acts, read back to replay it.
+"""A record of all events, for people who want to know what happened: replayed, it decides the same.
+
+Written only with ``scheduler.record_events``; what survives the scheduler is in the job log (`job_log`).
 
 A file begins with a header (what the core was made of), then one record per event::
 
@@ -22,6 +24,7 @@ from flowgrid.protocol.messages import DriverEnvelope, ExecutorEnvelope, Heartbe
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
+from flowgrid_scheduler.job_log import Key
 
 KINDS: tuple[type[Event], ...] = (
     DriverEnvelope,
@@ -39,10 +42,11 @@ _kind_numbers = {kind: number for number, kind in enumerate(KINDS)}
 
 
 class JournalHeader(msgspec.Struct, frozen=True):
-    """What a fresh core must be made of to replay the events."""
+    """What a core must be made of to replay the events; `facts` is the log that it began with."""
 
     identity: ClusterIdentity
     conf: dict[str, str]
+    facts: tuple[tuple[Key, bytes], ...] = ()
 
 
 class Journal:
@@ -86,7 +90,7 @@ def read_journal(path: Path) -> Iterator[tuple[float, Event]]:
 def replay(path: Path) -> SchedulerCore:
     """The core as it was after the last recorded event."""
     header = read_header(path)
-    core = SchedulerCore(Config.parse(header.conf), header.identity)
+    core = SchedulerCore(Config.parse(header.conf), header.identity, header.facts)
     for now, event in read_journal(path):
         core.handle(event, now)
     return core

@@ -8,7 +8,7 @@ found by that, because the ROUTER then says that it has no route.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import zmq
@@ -45,8 +45,15 @@ class _Link:
 class Links:
     """All links over one ROUTER."""
 
-    def __init__(self, socket: zmq.Socket[bytes], epoch: int) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        epoch: int,
+        logged: Callable[[str], int] = lambda session: 0,
+    ) -> None:
+        """`logged` counts the envelopes of a session whose consequences are safe."""
         self._socket = socket
+        self._logged = logged
         self._epoch = epoch
         self._links: dict[Peer, _Link] = {}
 
@@ -99,7 +106,8 @@ class Links:
     def _encode(self, peer: Peer, sequence: int, actions: Sequence[Action]) -> bytes:
         messages = tuple(action.message for action in actions)
         if isinstance(peer, str):
-            to_driver = ToDriverEnvelope(self._epoch, sequence, messages)  # type: ignore[arg-type]
+            logged = self._logged(peer)
+            to_driver = ToDriverEnvelope(self._epoch, sequence, messages, logged)  # type: ignore[arg-type]
             return to_driver_envelopes.encode(to_driver)
         to_executor = ToExecutorEnvelope(self._epoch, peer, sequence, messages)  # type: ignore[arg-type]
         return to_executor_envelopes.encode(to_executor)

@@ -43,13 +43,13 @@ def attempt_succeeded(state: ClusterState, executor: Executor, word: AttemptSucc
     started_s = executor.started_s.get(attempt, state.clock.awake_s)
     current = _last_word(state, executor, attempt, AttemptSucceeded)
     if current is None:
-        _refuse(state, executor, attempt)
+        refuse(state, executor, attempt)
         _certify(state, executor, word)
         return
     job, stage = current
     failure = _check_report(job, stage, attempt.partition, report)
     if failure is not None:
-        _refuse(state, executor, attempt)
+        refuse(state, executor, attempt)
         _count_failure(state, executor, attempt, failure)
         return
     differs = stage.spec.output is OutputKind.BLOCKS and stage.blocks.differs(
@@ -58,6 +58,7 @@ def attempt_succeeded(state: ClusterState, executor: Executor, word: AttemptSucc
     if differs and not _roll_back_readers(state, job, stage, attempt):
         return
     stage.accept(attempt, executor.index, report)
+    state.log.winner_of(attempt)
     stage.paces.add(state.clock.awake_s - started_s, sum(report.rows_read))
     exclusion.task_succeeded(state, executor, attempt)
     if attempt.partition in stage.beaten:
@@ -103,7 +104,7 @@ def _last_word(
     return (job, stage) if stage.is_current(attempt) else None
 
 
-def _refuse(state: ClusterState, executor: Executor, attempt: AttemptId) -> None:
+def refuse(state: ClusterState, executor: Executor, attempt: AttemptId) -> None:
     """Blocks that nobody will read may go. Never those of a winner whose report came twice."""
     job = state.jobs.get(attempt.job)
     stage = job.stage_of(attempt) if job is not None else None

@@ -6,6 +6,8 @@ gives work away second, in one step, so that nothing is ever launched on what is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
 from flowgrid.protocol.messages import Fence, ReportFetchFailed
@@ -26,6 +28,7 @@ def lose_executor(
     One that went `in_good_order` was not brought down by what it ran.
     """
     state.executors.remove(executor)
+    state.log.executor(executor.index)
     state.fence(executor, reason)
     if not state.executors.alive:
         state.nobody_since_s = state.clock.awake_s
@@ -34,10 +37,17 @@ def lose_executor(
     for job in list(state.jobs.values()):
         for stage in job.stages:
             stage.queue.forget(executor.index)
-            stage.lose(stage.held_by(executor.index))
+            lose_blocks(state, stage, stage.held_by(executor.index))
         if job.state is JobState.RUNNING:
             job.recompute()
     state.announce_cluster()
+
+
+def lose_blocks(state: ClusterState, stage: Stage, partitions: Sequence[int]) -> None:
+    """Blocks of winners are gone. Whether anybody needs them is for `Job.recompute` to say."""
+    stage.lose(partitions)
+    for partition in partitions:
+        state.log.winner(stage.id.job, stage.id.number, partition)
 
 
 def _lose_attempt(
@@ -106,6 +116,7 @@ def result_fetch_failed(state: ClusterState, job: Job, word: ReportFetchFailed) 
     if not _wrote(result, word.failure.fetch):
         return
     job.result_fetch_failures += 1
+    state.log.job(job.id)
     if job.result_fetch_failures >= FETCH_FAILURES_MAX:
         state.fail_job(job, word.failure, place)
         return
@@ -142,7 +153,7 @@ def _lose_block(state: ClusterState, job: Job, stage: Stage, failure: Failure, p
     if stage.blocks.attempts[producer.partition] != producer.number:
         return False
     holder = stage.blocks.holders[producer.partition]
-    stage.lose([producer.partition])
+    lose_blocks(state, stage, [producer.partition])
     if out_of_reach:
         # Its heartbeats are fresh, or it would be lost: only this link may be broken.
         stage.queue.avoid(producer.partition, holder)
@@ -153,6 +164,8 @@ def check_silence(state: ClusterState) -> None:
     """Find executors that are silent or owe us a word."""
     timeout_s = state.config.executor_heartbeat_timeout_s
     for executor in list(state.executors.alive.values()):
+        if executor.id in state.executors.awaited:
+            continue  # the roll call has its own end
         complaint = executor.complaint(state.clock.awake_s, timeout_s)
         if complaint:
             lose_executor(state, executor, complaint)

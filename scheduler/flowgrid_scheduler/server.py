@@ -1,8 +1,8 @@
 """The scheduler's sockets and clock: frames in to events, actions out to frames. It decides nothing.
 
 One turn of the loop takes what has come (heartbeats first, so that a flood of other words never makes a
-healthy executor look silent), records it, lets the core handle it, and then sends what the core wants,
-one envelope per peer.
+healthy executor look silent), lets the core handle it, writes what changed into the job log, and then
+sends what the core wants, one envelope per peer.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
+from flowgrid_scheduler.job_log import JobLog
 from flowgrid_scheduler.journal import Journal, JournalHeader
 from flowgrid_scheduler.links import Links, Peer
 
@@ -43,9 +44,14 @@ SIGN_OF_LIFE = b""
 
 
 class SchedulerServer:
-    """Holds a `SchedulerCore`. Raises `InsecureBindError` for an address that needs keys."""
+    """Holds a `SchedulerCore`, which goes on where `log` ends. Without a log its jobs end with it.
 
-    def __init__(self, bind: str, state_dir: Path, config: Config, keys: Keys | None) -> None:
+    Raises `InsecureBindError` for an address that needs keys.
+    """
+
+    def __init__(
+        self, bind: str, state_dir: Path, config: Config, keys: Keys | None, log: JobLog | None
+    ) -> None:
         with contextlib.ExitStack() as opened:
             context = opened.enter_context(zmq.Context())
             opened.enter_context(admission(context, keys))
@@ -55,12 +61,17 @@ class SchedulerServer:
             opened.enter_context(self._heartbeat)
             epoch = int.from_bytes(os.urandom(8), "big") >> 1
             identity = ClusterIdentity(epoch, local_versions(), self.heartbeat_address)
-            self._journal = Journal(state_dir, JournalHeader(identity, config.to_conf()))
-            opened.callback(self._journal.close)
+            facts = tuple(log.read()) if log is not None else ()
+            self._journal: Journal | None = None
+            if config.scheduler_record_events:
+                header = JournalHeader(identity, config.to_conf(), facts)
+                self._journal = opened.enter_context(contextlib.closing(Journal(state_dir, header)))
             self._opened = opened.pop_all()
-        self._core = SchedulerCore(config, identity)
+        self._core = SchedulerCore(config, identity, facts)
+        self._log = log
+        self._write_log()
         self._roles_known = keys is not None
-        self._links = Links(self._control, epoch)
+        self._links = Links(self._control, epoch, self._core.state.sessions.received)
         self._actions: list[Action] = []
         self._probe_at = 0.0
         self.frames_refused = 0
@@ -75,6 +86,8 @@ class SchedulerServer:
             while not self._asked_to_stop(poller, stop_fds):
                 self._turn()
             self._links.send(self._core.stop())
+            if self._log is not None:
+                self._log.discard()
         finally:
             self.close()
 
@@ -101,14 +114,24 @@ class SchedulerServer:
             self._probe_at = now + self._links.probe_interval_s
             for peer in self._links.probe():
                 self._handle(_unreachable(peer))
-        self._journal.flush()
+        self._write_log()
         actions, self._actions = self._actions, []
         self._links.send(actions)
 
     def _handle(self, event: Event, encoded: bytes | None = None) -> None:
         now = time.monotonic()
-        self._journal.append(now, event, encoded)
+        if self._journal is not None:
+            self._journal.append(now, event, encoded)
         self._actions += self._core.handle(event, now)
+
+    def _write_log(self) -> None:
+        """From here on our death does not undo what was decided."""
+        if self._log is None:
+            self._core.state.log.take()
+        elif changes := self._core.changes():
+            self._log.write(changes)
+        if self._journal is not None:
+            self._journal.flush()
 
     def _take_heartbeats(self) -> None:
         for identity, payload, role in _drain(self._heartbeat, self._roles_known):
@@ -123,7 +146,7 @@ class SchedulerServer:
             # Who was lost and is back says nothing else: its fence needs a way to it.
             self._links.heard(heartbeat.executor, identity)
             self._handle(heartbeat, payload)
-            if heartbeat.executor not in self._core.state.executors.alive:
+            if not self._core.state.executors.present(heartbeat.executor):
                 continue
             with contextlib.suppress(zmq.ZMQError):  # it is gone, or does not read
                 self._heartbeat.send_multipart((identity, SIGN_OF_LIFE), zmq.DONTWAIT)

@@ -156,6 +156,27 @@ class Stage:
             self.beaten.pop(partition, None)
             self.blocks.unregister(partition)
 
+    def restore(self, winners: Iterable[tuple[int, bool]], first_attempt: int) -> None:
+        """What an earlier scheduler knew of a fresh stage: which tasks have won (True) or have lost
+        their blocks (False), and from which number on attempts are counted."""
+        for partition, held in winners:
+            self.states[partition] = _SUCCEEDED if held else _LOST
+        count = len(self.states)
+        self.launches = array("i", [first_attempt]) * count
+        pending = [p for p in range(count) if self.states[p] == _PENDING]
+        self.remaining = len(pending)
+        self.queue = TaskQueue(0)
+        for partition in pending:
+            self.queue.put_back(partition)
+
+    def adopt(self, attempt: AttemptId) -> None:
+        """PENDING to LIVE: an attempt of an earlier scheduler goes on."""
+        partition = attempt.partition
+        self.queue.remove(partition)
+        self.states[partition] = _LIVE
+        self.live += 1
+        self.contenders[partition] = [attempt.number]
+
     def recompute(self, partitions: Iterable[int]) -> None:
         """LOST to PENDING: somebody needs them again."""
         for partition in partitions:

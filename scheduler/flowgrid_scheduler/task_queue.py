@@ -51,6 +51,11 @@ class TaskQueue:
         """If possible, the next attempt of this task goes elsewhere."""
         self._avoid[partition] = executor
 
+    def remove(self, partition: int) -> None:
+        """A task that was put back needs no attempt any more."""
+        self._returned.remove(partition)
+        self._avoid.pop(partition, None)
+
     def forget(self, executor: int) -> None:
         """An executor is gone: its line is anybody's, and nobody needs to avoid it."""
         self._anywhere.extend(self._lines.pop(executor, ()))

@@ -12,7 +12,7 @@ from types import TracebackType
 import psutil
 from flowgrid_scheduler.journal import read_journal
 
-from flowgrid.ids import AttemptId
+from flowgrid.ids import AttemptId, TaskId
 from flowgrid.protocol.messages import (
     AttemptFailed,
     AttemptStarted,
@@ -27,9 +27,19 @@ Moment = Callable[[Path], bool]
 LOOK_INTERVAL_S = 0.002
 
 
+RECORDED = {"scheduler.record_events": "true"}
+"""A setting that sessions need whose journals are read here."""
+
+
+def journals_of(premises: Premises) -> list[Path]:
+    """One journal for each life of the scheduler here, the first one first."""
+    paths = premises.folder.parent.glob("**/*.journal")
+    return sorted(paths, key=lambda path: path.stat().st_mtime)
+
+
 def journal_of(premises: Premises) -> Path:
     """The journal of the one scheduler that runs here."""
-    (path,) = premises.folder.glob("*/*.journal")
+    (path,) = journals_of(premises)
     return path
 
 
@@ -116,6 +126,14 @@ def needless_attempts(journal: Path, lost: str) -> list[AttemptId]:
         if isinstance(message, AttemptSucceeded) and executor != lost:
             succeeded.add(message.attempt.task)
     return needless
+
+
+def succeeded_tasks(journal: Path) -> set[TaskId]:
+    return {
+        message.attempt.task
+        for _, message in said_by_executors(journal)
+        if isinstance(message, AttemptSucceeded)
+    }
 
 
 def attempts_started(journal: Path) -> list[AttemptId]:

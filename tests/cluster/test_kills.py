@@ -15,6 +15,7 @@ from benchmarks.answers import require_equal, sort_columns
 from benchmarks.datasets import TPCH_TABLES
 from benchmarks.tpch.texts import query_text
 from tests.cluster.assassin import (
+    RECORDED,
     Assassin,
     a_slot_of,
     after_success_of,
@@ -26,6 +27,7 @@ from tests.cluster.assassin import (
 from tests.cluster.census import Premises
 
 MANY_TASKS = {
+    **RECORDED,
     "planner.force_exchanges": "true",
     "planner.partitions": "6",
     "planner.split_bytes": "256k",
@@ -99,12 +101,3 @@ def test_losing_every_executor_is_an_error_by_name(premises: Premises) -> None:
             executor.kill()
         with pytest.raises(fg.errors.NoExecutorsError, match="executor"):
             session.range(1_000).group_by("id").agg(fg.count().alias("n")).collect()
-
-
-def test_losing_the_scheduler_is_an_error_by_name(premises: Premises) -> None:
-    with fg.connect("local-cluster[2,1,1024]") as session:
-        assert session.range(10).count() == 10
-        (scheduler,) = premises.running("flowgrid_scheduler")
-        scheduler.kill()
-        with pytest.raises(fg.FlowGridError, match="scheduler"):
-            session.range(10).count()

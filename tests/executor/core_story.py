@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flowgrid_executor.core import ExecutorCore, ExecutorSetup
+from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import (
     Action,
     Event,
     RunInSlot,
     SlotAnswered,
 )
+from flowgrid_executor.executor_setup import ExecutorSetup
 from flowgrid_executor.slot_protocol import (
     AttemptDone,
     RunAttempt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowgrid_executor.core import KNOCK_AFTER_S
 from flowgrid_executor.events import (
     DropAllBlocks,
     Exit,
@@ -18,7 +19,7 @@ from flowgrid_executor.slot_protocol import (
     SlotForked,
 )
 
-from flowgrid.protocol.messages import ExecutorLeft, Fence, StopExecutor
+from flowgrid.protocol.messages import ExecutorLeft, Fence, KeepAlive, StopExecutor
 from tests.executor.core_story import (
     LEASE_S,
     Story,
@@ -59,18 +60,26 @@ def test_silence_longer_than_the_lease_is_like_a_fence() -> None:
     story = Story()
     story.launches(0)
 
-    assert story.happens(Tick(), after_s=LEASE_S) == []
-    assert story.happens(Tick(), after_s=0.1) == [KillSlot(0)]
+    knock = Send(KeepAlive())
+    assert story.happens(Tick(), after_s=LEASE_S) == [knock]
+    assert story.happens(Tick(), after_s=0.1) == [knock, KillSlot(0)]
     *_, rejoin = story.happens(SlotDied(0, -9))
     assert isinstance(rejoin, Rejoin)
-    assert story.happens(Tick(), after_s=LEASE_S - 1) == [], "the new incarnation has a new lease"
+    again = story.happens(Tick(), after_s=LEASE_S - 1)
+    assert again == [knock], "the new incarnation has a new lease"
 
 
 def test_every_sign_of_life_renews_the_lease() -> None:
     story = Story()
     story.happens(SchedulerHeard(), after_s=LEASE_S - 1)
 
-    assert story.happens(Tick(), after_s=LEASE_S - 1) == []
+    assert story.happens(Tick(), after_s=LEASE_S - 1) == [Send(KeepAlive())]
+
+
+def test_a_short_silence_is_nothing_and_a_longer_one_is_asked_about() -> None:
+    story = Story()
+    assert story.happens(Tick(), after_s=KNOCK_AFTER_S) == []
+    assert story.happens(Tick(), after_s=0.1) == [Send(KeepAlive())]
 
 
 def test_an_executor_that_is_asked_to_stop_says_goodbye() -> None:

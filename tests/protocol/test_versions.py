@@ -9,8 +9,10 @@ import sys
 import duckdb
 import pyarrow as pa
 
-from flowgrid.protocol.messages import PROTOCOL_VERSION
+from flowgrid.protocol.compatibility import PROTOCOL_VERSION
 from flowgrid.protocol.versions import local_versions
+
+COVERS = ["compatibility"]
 
 
 def test_the_versions_are_those_of_this_process() -> None:

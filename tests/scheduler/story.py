@@ -17,6 +17,7 @@ from flowgrid_scheduler.patience import TICK_S
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId, JobId
+from flowgrid.protocol.compatibility import Versions
 from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
 from flowgrid.protocol.job_graph import ExecutorAddress, OutputKind, Slice, StageInput, StageSpec
 from flowgrid.protocol.messages import (
@@ -35,7 +36,6 @@ from flowgrid.protocol.messages import (
     OpenSession,
     RegisterExecutor,
     SubmitJob,
-    Versions,
 )
 from flowgrid.protocol.reports import AttemptReport
 

@@ -41,7 +41,8 @@ pytestmark = pytest.mark.cluster
 
 
 def test_a_job_runs_over_real_sockets_and_its_journal_replays(tmp_path: Path) -> None:
-    with scheduler(tmp_path, owned=False) as running:
+    recorded = ("--conf", "scheduler.record_events=true")
+    with scheduler(tmp_path, *recorded, owned=False) as running:
         driver, executor = Driver(running), Executor(running, "a")
         executor.registers()
         assert driver.connects().slots == 2

@@ -1,6 +1,6 @@
 """A driver's process: it opens a session, submits programs, lets them grow, reads and judges answers.
 
-It keeps the rules of `flowgrid.submit`: one session, whose loss is the loss of its jobs; a result block
+It keeps the rules of `flowgrid.submit`: one session, with its real `SessionLink`; a result block
 that cannot be read is reported and read again; sinks are committed from what `JobSucceeded` lists.
 """
 
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import zmq
 
 from flowgrid.ids import AttemptId, ExecutorId, JobId, StageId
-from flowgrid.protocol.codec import driver_envelopes, to_driver_envelopes
+from flowgrid.protocol.codec import to_driver_envelopes
 from flowgrid.protocol.failures import Failure, FailureKind, FetchFailure
 from flowgrid.protocol.job_graph import ExecutorAddress, OutputKind
 from flowgrid.protocol.messages import (
     AddStages,
     CancelJob,
     CloseSession,
-    DriverEnvelope,
     FromDriver,
     JobAccepted,
     JobFailed,
@@ -33,6 +32,7 @@ from flowgrid.protocol.messages import (
     SubmitJob,
     ToDriver,
 )
+from flowgrid.submit.session_link import EnvelopeLostError, SessionForgottenError, SessionLink
 from tests.scheduler.story import VERSIONS
 from tests.simulation.disks import BlockFile, Disk, ReadError
 from tests.simulation.programs import DRIVERS_JOB, Program
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 KEEP_ALIVE_S = 0.7
-PATIENCE_S = 5.0
+PATIENCE_S = 15.0
 """A scheduler that is silent for so long is gone."""
 
 READ_S = 0.05
@@ -84,8 +84,7 @@ class SimDriver:
         holder = ExecutorId("driver", world.dice.getrandbits(64))
         self.address = ExecutorAddress(holder, self.host, directory, name)
         self.jobs: list[Job] = []
-        self._epoch: int | None = None
-        self._sent = self._received = 0
+        self._envelopes = SessionLink(self.session)
         self._heard_at = world.timeline.now
         self._outbox: list[FromDriver] = [OpenSession(self.session, name, VERSIONS, {})]
         self._link = world.network.connect(
@@ -155,14 +154,15 @@ class SimDriver:
     def _send(self) -> None:
         if not self.alive or not self._outbox:
             return
-        envelope = DriverEnvelope(self.session, self._sent, tuple(self._outbox))
+        payload = self._envelopes.seal(self._outbox)
+        self._outbox.clear()
+        self._hand_over(payload)
+
+    def _hand_over(self, payload: bytes) -> None:
         try:
-            self._link.send(driver_envelopes.encode(envelope))
+            self._link.send(payload)
         except zmq.Again:
             self._lose("the scheduler takes nothing")
-            return
-        self._sent += 1
-        self._outbox.clear()
 
     def _keep_alive(self) -> None:
         if not self.alive:
@@ -177,6 +177,7 @@ class SimDriver:
     def _lose(self, reason: str) -> None:
         """The session is over, and with it its jobs."""
         self.lost = reason
+        assert self.world.faults.excuse_lost_session(), f"{self.name} is lost: {reason}"
         for job in self.jobs:
             job.ended = job.ended or f"lost: {reason}"
         self.kill()
@@ -187,16 +188,15 @@ class SimDriver:
                 (payload,) = self._link.recv_multipart()
             except zmq.Again:
                 return
-            envelope = to_driver_envelopes.decode(payload)
-            self._epoch = self._epoch if self._epoch is not None else envelope.epoch
-            if envelope.epoch != self._epoch or envelope.sequence > self._received:
-                self._lose(f"a gap before envelope {envelope.sequence}")
+            try:
+                opened = self._envelopes.open(to_driver_envelopes.decode(payload))
+            except (EnvelopeLostError, SessionForgottenError) as error:
+                self._lose(repr(error))
                 return
-            if envelope.sequence < self._received:
-                continue
-            self._received += 1
+            for again in opened.again:
+                self._hand_over(again)
             self._heard_at = self.world.timeline.now
-            for message in envelope.messages:
+            for message in opened.messages:
                 self.world.note(self.name, message)
                 self._hear(message)
 

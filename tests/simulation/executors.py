@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from flowgrid_executor.core import ExecutorCore, ExecutorSetup
+from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import (
     Action,
+    AnswerRollCall,
     ClearSpill,
     DropAllBlocks,
     DropBlocks,
@@ -28,6 +29,7 @@ from flowgrid_executor.events import (
     TemplateDied,
     Tick,
 )
+from flowgrid_executor.executor_setup import ExecutorSetup
 from flowgrid_executor.scheduler_link import SchedulerLink
 from flowgrid_executor.server import LEASE_SHARE
 from flowgrid_executor.slot_protocol import (
@@ -41,6 +43,7 @@ from flowgrid_executor.slot_protocol import (
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from flowgrid.protocol.reports import HeldAttempt
 from flowgrid.protocol.waits import AttemptProgress
 from tests.scheduler.story import VERSIONS
 from tests.simulation.disks import Disk
@@ -229,6 +232,9 @@ class SimExecutor:
             case Rejoin():
                 self.link.close()
                 self._join()
+            case AnswerRollCall():
+                held = tuple(claim for claim in action.held if self._is_there(claim))
+                self._outbox = [self._registration(self.link.epoch, held)]
             case SendHeartbeats():
                 self.link.send_heartbeats_to(action.address)
             case Exit():
@@ -243,10 +249,17 @@ class SimExecutor:
         self.link = SchedulerLink(
             self._context, self.world.scheduler.control_address, self._executor, None
         )
-        address = ExecutorAddress(self._executor, self._setup.host, self.directory, self.name)
-        register = RegisterExecutor(address, self._setup.slot_count, 1 << 30, VERSIONS)
-        self._outbox = [register]
+        self._outbox = [self._registration()]
         self._settle_outbox()
+
+    def _registration(self, epoch: int = 0, held: tuple[HeldAttempt, ...] = ()) -> RegisterExecutor:
+        address = ExecutorAddress(self._executor, self._setup.host, self.directory, self.name)
+        slots = self._setup.slot_count
+        return RegisterExecutor(address, slots, 1 << 30, VERSIONS, epoch, held)
+
+    def _is_there(self, claim: HeldAttempt) -> bool:
+        report = claim.report
+        return report is None or bool(report.files) or claim.attempt in self.disk.files
 
     def _settle_outbox(self) -> None:
         words, self._outbox = self._outbox, []

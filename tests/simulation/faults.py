@@ -25,8 +25,8 @@ class Fault(enum.Enum):
     """Executors and their disks at once, and no connection says so."""
     PAUSE_EXECUTOR = enum.auto()
     PAUSE_SCHEDULER = enum.auto()
-    RESTART_SCHEDULER = enum.auto()
-    """It knows nothing of its jobs and peers then."""
+    KILL_SCHEDULER = enum.auto()
+    """It is started again on its log, and no job may end of that."""
     PAUSE_DRIVER = enum.auto()
     KILL_DRIVER = enum.auto()
     CANCEL_JOB = enum.auto()
@@ -62,7 +62,7 @@ WEATHER = (
     Fault.HOST_LOST,
     Fault.PAUSE_EXECUTOR,
     Fault.PAUSE_SCHEDULER,
-    Fault.RESTART_SCHEDULER,
+    Fault.KILL_SCHEDULER,
     Fault.PAUSE_DRIVER,
     Fault.KILL_DRIVER,
     Fault.CANCEL_JOB,
@@ -104,7 +104,13 @@ _DEADLY = {
     Fault.BREAK_CONNECTION,
     Fault.CLOG_CONNECTION,
     Fault.PAUSE_SCHEDULER,
-    Fault.RESTART_SCHEDULER,
+}
+
+_LOSES_SESSIONS = {
+    Fault.BREAK_CONNECTION,
+    Fault.CLOG_CONNECTION,
+    Fault.PAUSE_DRIVER,
+    Fault.PAUSE_SCHEDULER,
 }
 
 EXCUSES: Mapping[FailureKind, set[Fault]] = {
@@ -152,3 +158,7 @@ class Faults:
     def excuse(self, kind: FailureKind) -> bool:
         """Whether a job may end with this kind of failure in this climate."""
         return not EXCUSES.get(kind, set()).isdisjoint(self.rates)
+
+    def excuse_lost_session(self) -> bool:
+        """Whether a driver may lose its session, and its jobs with it, in this climate."""
+        return not _LOSES_SESSIONS.isdisjoint(self.rates)

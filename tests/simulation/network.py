@@ -124,17 +124,24 @@ class Dealer:
             self.connected = False
             self.to_router.lose()
             self.to_dealer.lose()
-            self._network.timeline.after(for_s, self._comes_back)
+            self._network.timeline.after(for_s, self.reconnects)
 
-    def _comes_back(self) -> None:
+    def loses_router(self) -> None:
+        """The process at the other end is gone; what is sent from now on waits for the next one."""
+        self.connected = False
+        self.to_router.lose()
+        self.to_dealer.lose()
+
+    def reconnects(self) -> None:
         if not self.closed:
             self._find_router()
-            while self._unsent:
+            while self.connected and self._unsent:
                 self.to_router.send(self._unsent.popleft())
 
     def _find_router(self) -> None:
-        self._network.routers[self._address].dealers[self.identity] = self
-        self.connected = True
+        router = self._network.routers[self._address]
+        router.dealers[self.identity] = self
+        self.connected = not router.gone
 
     def _hand_over(self, payload: bytes) -> None:
         self._network.routers[self._address].take(self.identity, payload)
@@ -151,6 +158,13 @@ class Router:
         self._arrived = arrived
         self.dealers: dict[bytes, Dealer] = {}
         self.inbox: deque[tuple[bytes, bytes]] = deque()
+        self.gone = False
+
+    def die(self) -> None:
+        """Its process is gone, and with it every connection."""
+        self.gone = True
+        for dealer in self.dealers.values():
+            dealer.loses_router()
 
     def take(self, identity: bytes, payload: bytes) -> None:
         self.inbox.append((identity, payload))
@@ -181,10 +195,10 @@ class Network:
     def bind(self, address: str, arrived: Callable[[], None]) -> Router:
         """A ROUTER; what was connected to an earlier one at this address finds it by and by."""
         before = self.routers.get(address)
+        router = self.routers[address] = Router(arrived)
         if before is not None:
             for dealer in before.dealers.values():
-                dealer.breaks(RECONNECT_S)
-        router = self.routers[address] = Router(arrived)
+                self.timeline.after(RECONNECT_S, dealer.reconnects)
         return router
 
     def context(self, arrived: Callable[[], None]) -> zmq.Context[zmq.Socket[bytes]]:

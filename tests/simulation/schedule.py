@@ -36,7 +36,7 @@ def run_seed(seed: int, lines: int = 30) -> World:
 
 def check_replay(world: World) -> None:
     """What was recorded makes the same state in a fresh core."""
-    again = SchedulerCore(world.config, world.scheduler.identity)
+    again = SchedulerCore(world.config, world.scheduler.identity, world.scheduler.facts)
     for now, event in world.scheduler.recorded:
         again.handle(event, now)
     assert again.digest() == world.scheduler.core.digest(), "the same events, another state"
@@ -44,7 +44,8 @@ def check_replay(world: World) -> None:
 
 def check_journal(world: World, directory: Path) -> None:
     """The same by way of a file."""
-    header = JournalHeader(world.scheduler.identity, world.config.to_conf())
+    scheduler = world.scheduler
+    header = JournalHeader(scheduler.identity, world.config.to_conf(), scheduler.facts)
     journal = Journal(directory, header)
     for now, event in world.scheduler.recorded:
         journal.append(now, event)

@@ -1,10 +1,12 @@
 """The scheduler's process: a real `SchedulerCore` and `Links` on virtual time, checked at every event.
 
-It does for the core what `flowgrid_scheduler.server` does.
+It does for the core what `flowgrid_scheduler.server` does, and it can die at every moment of that.
 """
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import zmq
@@ -13,8 +15,10 @@ from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
 from flowgrid_scheduler.invariants import check
+from flowgrid_scheduler.job_log import Changes, Key
 from flowgrid_scheduler.links import Links, Peer
 from flowgrid_scheduler.server import SIGN_OF_LIFE
+from flowgrid_scheduler.snapshots import snapshot
 
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.codec import driver_envelopes, executor_envelopes, heartbeats
@@ -22,7 +26,6 @@ from flowgrid.protocol.messages import DriverEnvelope, ExecutorEnvelope, LaunchA
 from tests.scheduler.story import VERSIONS
 from tests.simulation.network import Router
 from tests.simulation.waits import check_waits
-from tests.simulation.witness import Witness
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -32,6 +35,40 @@ TURN_S = 0.000_1
 
 WAITS_EVERY = 4
 """What jobs wait for is checked in every fourth schedule: it takes as long as all other checks."""
+
+
+SNAPSHOT_EVERY = 20
+"""Turns between two looks at the whole log."""
+
+
+class Moment(enum.Enum):
+    """When in its life a scheduler is killed."""
+
+    IDLE = enum.auto()
+    BEFORE_LOG = enum.auto()
+    """In the middle of a turn. The log takes a turn as a whole or not at all."""
+    BEFORE_WORDS = enum.auto()
+    """What was decided is in the log, and nobody has heard of it."""
+
+
+class MemoryLog:
+    """A job log that outlives the processes that write it."""
+
+    def __init__(self) -> None:
+        self.facts: dict[Key, bytes] = {}
+
+    def read(self) -> Iterator[tuple[Key, bytes]]:
+        return iter(sorted(self.facts.items()))
+
+    def write(self, changes: Changes) -> None:
+        for job in changes.jobs_gone:
+            for key in [key for key in self.facts if key.job == job]:
+                del self.facts[key]
+        for key, body in changes.facts:
+            if body is None:
+                self.facts.pop(key, None)
+            else:
+                self.facts[key] = body
 
 
 class SimScheduler:
@@ -44,23 +81,37 @@ class SimScheduler:
         self._world = world
         identity = ClusterIdentity(epoch, VERSIONS, self.heartbeat_address)
         self.identity = identity
-        self.core = SchedulerCore(world.config, identity)
+        self.facts = tuple(world.log.read())
+        self.core = SchedulerCore(world.config, identity, self.facts)
+        world.witness.follow(self.core)
         self._control = world.network.bind(self.control_address, self._wake)
         self._heartbeat = world.network.bind(self.heartbeat_address, self._wake)
-        self._links = Links(cast("zmq.Socket[bytes]", self._control), epoch)
+        control = cast("zmq.Socket[bytes]", self._control)
+        self._links = Links(control, epoch, self.core.state.sessions.received)
         self._actions: list[Action] = []
         self.recorded: list[tuple[float, Event]] = []
-        self.witness = Witness(self.core)
+        self._happened: list[tuple[Event, list[Action]]] = []
+        self._doomed: Moment | None = None
+        self._turns = 0
         self.alive = True
         self.paused = False
         self._turn_planned = False
         self._tick_planned = False
         self._probe_at = 0.0
+        self._write_log()
         self._plan_probe()
 
-    def kill(self) -> None:
-        """Whoever starts next at this address is somebody else."""
+    def kill(self, moment: Moment) -> None:
+        """Now, or in the middle of its next turn."""
+        self._doomed = moment
+        if moment is Moment.IDLE:
+            self._die()
+
+    def _die(self) -> None:
         self.alive = False
+        self._control.die()
+        self._heartbeat.die()
+        self._world.scheduler_died()
 
     def pause(self) -> None:
         self.paused = True
@@ -106,9 +157,38 @@ class SimScheduler:
             self._probe_at = now + PROBE_S
             for peer in self._links.probe():
                 self._handle(_unreachable(peer))
+        if self._doomed is Moment.BEFORE_LOG:
+            self._die()
+            return
+        self._settle()
+        if self.alive:
+            self._plan_tick()
+
+    def _settle(self) -> None:
+        """First the log, then the words."""
+        self._write_log()
+        if self._doomed is Moment.BEFORE_WORDS:
+            self._die()
+        else:
+            self._send_words()
+
+    def _write_log(self) -> None:
+        self._world.log.write(self.core.changes())
+        for event, actions in self._happened:
+            self._world.witness.heard(event)
+            self._world.witness.saw(actions)
+        self._happened.clear()
+        self._turns += 1
+        if self._turns % SNAPSHOT_EVERY == 1:
+            self.check_log()
+
+    def check_log(self) -> None:
+        """The log is a snapshot, whatever the way to it was."""
+        assert self._world.log.facts == snapshot(self.core.state), "the log is not what is known"
+
+    def _send_words(self) -> None:
         actions, self._actions = self._actions, []
         self._links.send(actions)
-        self._plan_tick()
 
     def _take_heartbeats(self, router: Router) -> None:
         while router.inbox:
@@ -116,7 +196,7 @@ class SimScheduler:
             heartbeat = heartbeats.decode(payload)
             self._links.heard(heartbeat.executor, identity)
             self._handle(heartbeat)
-            if heartbeat.executor not in self.core.state.executors.alive:
+            if not self.core.state.executors.present(heartbeat.executor):
                 continue
             try:
                 router.send_multipart((identity, SIGN_OF_LIFE))
@@ -143,10 +223,9 @@ class SimScheduler:
         self.recorded.append((now, event))
         actions = self.core.handle(event, now)
         check(self.core)
+        self._happened.append((event, actions))
         if self._world.seed % WAITS_EVERY == 0:
             check_waits(self.core.state)
-        self.witness.heard(event)
-        self.witness.saw(actions)
         for action in actions:
             if isinstance(action, SendToExecutor) and isinstance(action.message, LaunchAttempts):
                 self._world.launched |= {(action.executor, a) for a in action.message.attempts}

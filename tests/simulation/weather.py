@@ -31,7 +31,7 @@ class Weather:
             Fault.HOST_LOST: self._lose_host,
             Fault.PAUSE_EXECUTOR: self._pause_executor,
             Fault.PAUSE_SCHEDULER: lambda: self._pause(self._world.scheduler),
-            Fault.RESTART_SCHEDULER: self._world.restart_scheduler,
+            Fault.KILL_SCHEDULER: self._world.kill_scheduler,
             Fault.PAUSE_DRIVER: self._pause_driver,
             Fault.KILL_DRIVER: self._kill_driver,
             Fault.CANCEL_JOB: self._cancel_job,
@@ -61,7 +61,8 @@ class Weather:
         for driver in world.drivers:
             if driver.alive and driver.paused:
                 driver.resume()
-        world.scheduler.resume()
+        if world.scheduler.alive:
+            world.scheduler.resume()
         for dealer in world.network.dealers():
             dealer.to_router.clog(world.timeline.now)
             dealer.to_dealer.clog(world.timeline.now)

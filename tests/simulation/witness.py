@@ -5,10 +5,13 @@ The invariants of `flowgrid_scheduler` look at a state; these look at a history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowgrid_scheduler.actions import Action, SendToExecutor
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event
 from flowgrid_scheduler.jobs import JobState
+from flowgrid_scheduler.snapshots import ATTEMPTS_PER_LIFE
 
 from flowgrid.ids import AttemptId, ExecutorId, TaskId
 from flowgrid.protocol.failures import Failure
@@ -23,9 +26,10 @@ from flowgrid.protocol.messages import (
     FromExecutor,
     JobSucceeded,
     LaunchAttempts,
+    RegisterExecutor,
     ReportFetchFailed,
 )
-from flowgrid.protocol.reports import AttemptReport
+from flowgrid.protocol.reports import AttemptReport, HeldAttempt
 
 ATTEMPTS_PER_TASK_MAX = 100
 """A task that is tried more often is tried for ever."""
@@ -35,10 +39,10 @@ WANTED_MAX = 2
 
 
 class Witness:
-    """Of one start of a scheduler."""
+    """Of all schedulers that follow each other on one log. What no log has, nobody has said."""
 
-    def __init__(self, core: SchedulerCore) -> None:
-        self._core = core
+    def __init__(self) -> None:
+        self._core: SchedulerCore
         self._lost: set[ExecutorId] = set()
         self._reported: set[AttemptId] = set()
         self._winners: dict[TaskId, AttemptId] = {}
@@ -48,6 +52,11 @@ class Witness:
         self._beside: dict[AttemptId, set[AttemptId]] = {}
         self.rivals = 0
         self.launched_on: dict[AttemptId, ExecutorId] = {}
+
+    def follow(self, core: SchedulerCore) -> None:
+        """The next scheduler begins. Its predecessor's attempts may go on, or be run again."""
+        self._core = core
+        self._wanted.clear()
 
     def heard(self, event: Event) -> None:
         """After the core has handled it."""
@@ -66,6 +75,9 @@ class Witness:
         match word:
             case AttemptSucceeded() | AttemptFailed() | AttemptCancelled():
                 attempt = word.attempt
+            case RegisterExecutor() if word.epoch:
+                self._answers_roll_call(executor, word.held)
+                return
             case _:
                 return
         if self.launched_on.get(attempt) != executor:
@@ -74,11 +86,23 @@ class Witness:
         if isinstance(word, AttemptFailed):
             self._cannot_be_read(word.failure)
         elif isinstance(word, AttemptSucceeded):
-            self._reported.add(attempt)
-            self._reports[attempt] = word.report
-            self._check_rival(attempt, word.report)
-            if self._is_winner(attempt):
-                self._winners[attempt.task] = attempt
+            self._has_reported(attempt, word.report)
+
+    def _has_reported(self, attempt: AttemptId, report: AttemptReport) -> None:
+        self._reported.add(attempt)
+        self._reports[attempt] = report
+        self._check_rival(attempt, report)
+        if self._is_winner(attempt):
+            self._winners[attempt.task] = attempt
+
+    def _answers_roll_call(self, executor: ExecutorId, held: Sequence[HeldAttempt]) -> None:
+        """What was done while nobody listened counts, and what is not claimed is not there."""
+        finished = {claim.attempt: claim.report for claim in held if claim.report is not None}
+        for attempt, report in finished.items():
+            self._has_reported(attempt, report)
+        for attempt in self._reported - finished.keys():
+            if self.launched_on.get(attempt) == executor:
+                self._unreadable.add(attempt)
 
     def _cannot_be_read(self, failure: Failure) -> None:
         if failure.fetch is not None:
@@ -137,7 +161,8 @@ class Witness:
     def _check_launch(self, attempt: AttemptId, executor: ExecutorId) -> None:
         """Never twice, never without end, never one too many, and again only what is lost."""
         assert attempt not in self.launched_on, f"{attempt} is launched twice"
-        assert attempt.number < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
+        tried = attempt.number % ATTEMPTS_PER_LIFE
+        assert tried < ATTEMPTS_PER_TASK_MAX, f"{attempt}: no end of attempts"
         alive = self._core.state.executors.alive
         wanted = {a for a in self._wanted.get(attempt.task, ()) if self.launched_on[a] in alive}
         assert len(wanted) < WANTED_MAX, f"{attempt} is launched beside {wanted}"
@@ -163,7 +188,8 @@ class Witness:
     def _check_winners(self, word: JobSucceeded) -> None:
         """Every winner is an attempt that ran where its blocks are said to be, and said so."""
         state = self._core.state
-        for stage in state.jobs[word.job.number].stages:
+        job = state.jobs.get(word.job.number)
+        for stage in job.stages if job is not None else ():
             if stage.spec.given is not None:
                 continue
             for partition, number in enumerate(stage.blocks.attempts):

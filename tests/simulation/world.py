@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from flowgrid_scheduler.job_log import Kind
+
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
@@ -16,9 +18,10 @@ from tests.simulation.executors import SimExecutor
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.network import Network
 from tests.simulation.programs import Program, ProgramMaker
-from tests.simulation.schedulers import SimScheduler
+from tests.simulation.schedulers import MemoryLog, Moment, SimScheduler
 from tests.simulation.timeline import Timeline
 from tests.simulation.weather import Weather
+from tests.simulation.witness import Witness
 
 CONFIG = Config.parse(
     {
@@ -26,6 +29,7 @@ CONFIG = Config.parse(
         "executor.heartbeat_timeout_s": 3,
         "scheduler.no_executors_grace_s": 5,
         "scheduler.driver_lease_s": 4,
+        "scheduler.roll_call_s": 2.5,
         "exclusion.duration_s": 2,
         "speculation.quantile": 0.5,
         "speculation.multiplier": 2,
@@ -40,6 +44,9 @@ ENDS_S = 120.0
 
 FORGETS_S = 15.0
 """When all drivers are gone, nothing of them is left after so long."""
+
+DOWN_S = (0.01, 0.3, 1.0, 3.5)
+"""How long a scheduler that died is away. Executors give up after the last."""
 
 TRACE = 400
 
@@ -71,6 +78,8 @@ class World:
         self._calm = False
         self._maker = ProgramMaker(self.dice)
         self._ran: set[tuple[ExecutorId, AttemptId]] = set()
+        self.log = MemoryLog()
+        self.witness = Witness()
         self.scheduler = SimScheduler(self, epoch=1)
         for _ in range(self.dice.randint(1, 4)):
             self.start_executor()
@@ -115,6 +124,7 @@ class World:
         left = [f"session {name}" for name in state.sessions.open]
         left += [f"{job.id} of the scheduler" for job in state.jobs.values()]
         left += [f"turn of {job.id}" for job in state.rotation]
+        left += [f"{key} in the log" for key in self.log.facts if key.kind > Kind.EXECUTOR]
         for known in state.executors.alive.values():
             left += [f"{attempt} on {known.id}" for attempt in known.attempts]
             left += [f"job {job} told to {known.id}" for job in known.told]
@@ -125,8 +135,17 @@ class World:
 
     # -- who is there --------------------------------------------------------------------------
 
-    def restart_scheduler(self) -> None:
-        self.scheduler.kill()
+    def kill_scheduler(self) -> None:
+        """Now or in its next turn; somebody watches it, and starts it again on its log."""
+        if self.scheduler.alive:
+            self.scheduler.kill(self.dice.choice(list(Moment)))
+
+    def scheduler_died(self) -> None:
+        self.note("scheduler", "died")
+        self.timeline.after(self.dice.choice(DOWN_S), self._start_scheduler)
+
+    def _start_scheduler(self) -> None:
+        self.note("scheduler", "starts again")
         self.scheduler = SimScheduler(self, self.scheduler.identity.epoch + 1)
 
     def executors_alive(self) -> list[SimExecutor]:

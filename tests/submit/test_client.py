@@ -17,6 +17,7 @@ from flowgrid.protocol.codec import (
     task_inputs,
     to_driver_envelopes,
 )
+from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.fragment import (
     BlocksOutput,
     Fragment,
@@ -37,6 +38,7 @@ from flowgrid.protocol.messages import (
     KeepAlive,
     OpenSession,
     ReleaseJob,
+    SayAgain,
     SessionOpened,
     SessionRefused,
     StageProgressed,
@@ -64,6 +66,7 @@ class ScriptedScheduler:
         self.address = address
         self.heard = 0
         self.said = 0
+        self.epoch = 1
         self._identity = b""
         self._words: list[FromDriver] = []
 
@@ -78,8 +81,10 @@ class ScriptedScheduler:
             self._words += [w for w in envelope.messages if not isinstance(w, KeepAlive)]
         return self._words.pop(0)
 
-    def say(self, *words: ToDriver, epoch: int = 1, skip: int = 0) -> None:
-        envelope = ToDriverEnvelope(epoch, self.said + skip, words)
+    def say(self, *words: ToDriver, epoch: int = 1, skip: int = 0, received: int = 0) -> None:
+        if epoch != self.epoch:
+            self.epoch, self.said = epoch, 0
+        envelope = ToDriverEnvelope(epoch, self.said + skip, words, received)
         self.said += 1
         self.socket.send_multipart((self._identity, to_driver_envelopes.encode(envelope)))
 
@@ -170,22 +175,47 @@ def test_a_refusal_is_told_in_the_schedulers_words(scheduler: ScriptedScheduler)
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
-    [({"skip": 1}, "was lost"), ({"epoch": 2}, "started anew")],
+    ("word", "how", "message"),
+    [((), {"skip": 1}, "was lost"), ((SayAgain(0),), {"epoch": 2}, "started anew")],
+    ids=["gap", "forgotten"],
 )
 def test_who_waits_is_told_when_the_link_is_broken(
-    how: dict[str, int], message: str, scheduler: ScriptedScheduler
+    word: tuple[ToDriver, ...], how: dict[str, int], message: str, scheduler: ScriptedScheduler
 ) -> None:
     with client_of(scheduler) as client:
         job = client.submit("q", (), complete=True)
         scheduler.open()
-        scheduler.say(**how)
+        scheduler.hear()
+        scheduler.say(received=2)
+        scheduler.say(*word, **how)
 
         for _ in range(2):  # and whoever asks again
             with pytest.raises(ConnectError, match=message):
                 job.next_event(5)
         with pytest.raises(ConnectError, match=message):
             client.submit("r", (), complete=True)
+
+
+def test_a_scheduler_that_was_started_again_hears_what_its_log_does_not_have(
+    scheduler: ScriptedScheduler,
+) -> None:
+    with client_of(scheduler) as client:
+        job = client.submit("q", (), complete=True)
+        scheduler.open()
+        submitted = scheduler.hear()
+        assert isinstance(submitted, SubmitJob)
+        scheduler.heard = 0
+        scheduler.say(SayAgain(0), SessionOpened(2, 1, 2), epoch=2)
+        scheduler.open()
+        assert scheduler.hear() == submitted
+
+        accepted = JobAccepted(submitted.request, JobId(1))
+        scheduler.say(accepted, DONE, epoch=2)
+        scheduler.say(SayAgain(2), accepted, DONE, epoch=3, received=2)
+        scheduler.say(JobFailed(JobId(1), Failure(FailureKind.CANCELLED, "")), epoch=3)
+        events = [job.next_event(5), job.next_event(5)]
+        assert events[0] == DONE
+        assert isinstance(events[1], JobFailed), "the answer was told once"
 
 
 def test_a_silent_scheduler_is_gone(scheduler: ScriptedScheduler) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from flowgrid.config import MIB, Config
-from flowgrid.errors import ConfigError
+from flowgrid.errors import ConfigError, ConnectError
 from flowgrid.submit.child_output import ChildOutput
 from flowgrid.submit.child_python import child_environment, python_module
 from flowgrid.submit.client import JobClient
@@ -162,6 +163,25 @@ def test_a_scheduler_that_is_killed_is_noticed(config: Config) -> None:
 
 
 @pytest.mark.cluster
+def test_a_scheduler_that_is_killed_is_started_again_but_not_for_ever(config: Config) -> None:
+    master = dataclasses.replace(TWO_EXECUTORS, scheduler_restarts=True)
+    cluster = LocalCluster.start(master, config)
+    try:
+        killed = set()
+        with JobClient.open(cluster.control_address, None, config, "t", cluster.trouble) as client:
+            for _ in range(5):
+                client.wait_for_slots(2)
+                killed.add(pid := cluster.pids["scheduler"])
+                os.kill(pid, signal.SIGKILL)
+                eventually("there is another", lambda: cluster.pids["scheduler"] not in killed)
+            os.kill(cluster.pids["scheduler"], signal.SIGKILL)
+            with pytest.raises(ConnectError, match="scheduler of the local cluster has ended"):
+                client.submit("q", (), complete=True).next_event(20)
+    finally:
+        cluster.close()
+
+
+@pytest.mark.cluster
 def test_a_killed_executor_is_the_schedulers_business(config: Config) -> None:
     cluster = LocalCluster.start(TWO_EXECUTORS, config)
     try:
@@ -245,6 +265,7 @@ def test_what_children_print_reaches_the_drivers_standard_error(
         [sys.executable, "-c", program], stdout=output.writer, stderr=output.writer
     )
     output.start()
+    output.close_writer()
     assert child.wait(20) == 0
 
     assert sorted(output.last_lines(wait_s=10).splitlines()) == ["to stderr", "to stdout"]

@@ -33,7 +33,9 @@ def test_the_memory_of_local_is_a_setting() -> None:
 
 
 def test_a_local_cluster_has_executors_of_single_threaded_slots() -> None:
-    assert parse_master("local-cluster[3, 2, 512]", Config()) == LocalMaster(3, 2, 1, 512 * MIB)
+    assert parse_master("local-cluster[3, 2, 512]", Config()) == LocalMaster(
+        3, 2, 1, 512 * MIB, True
+    )
 
 
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:7077", "tcp://host:1", "tcp://[::1]:7077"])

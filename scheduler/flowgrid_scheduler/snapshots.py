@@ -1,0 +1,211 @@
+"""Pure: from the scheduler's state to the facts of its log, and back.
+
+What is built from facts is the state of a scheduler that has just begun: its executors and drivers are
+known and not yet there, nothing is launched, and every task has won or waits. `snapshot` of that state
+gives the facts that it was built from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
+from flowgrid.config import Config
+from flowgrid.ids import JobId
+from flowgrid_scheduler.block_catalog import NOBODY
+from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
+from flowgrid_scheduler.job_log import (
+    CLUSTER,
+    Changes,
+    ClusterRecord,
+    ExecutorRecord,
+    JobRecord,
+    Key,
+    Kind,
+    SessionRecord,
+    WinnerRecord,
+    decode_record,
+    encode_record,
+)
+from flowgrid_scheduler.jobs import Job, JobState
+from flowgrid_scheduler.sessions import Session
+from flowgrid_scheduler.stages import Stage
+
+ATTEMPTS_PER_LIFE = 1 << 16
+"""Attempts are not in the log, and their numbers must never be given twice: each scheduler that goes on
+with a job counts them from its own multiple of this."""
+
+
+# -- state to facts --------------------------------------------------------------------------------
+
+
+def changes(state: ClusterState) -> Changes:
+    """What has happened to the facts since the last call."""
+    gone, touched = state.log.take()
+    return Changes(gone, [(key, _encoded(record_of(state, key))) for key in touched])
+
+
+def snapshot(state: ClusterState) -> dict[Key, bytes]:
+    """All facts, as they must be in the log when all changes are written."""
+    facts = ((key, record_of(state, key)) for key in _keys(state))
+    return {key: encode_record(record) for key, record in facts if record is not None}
+
+
+def record_of(state: ClusterState, key: Key) -> object | None:
+    """The fact under a key; None if there is none (any more)."""
+    match key.kind:
+        case Kind.CLUSTER:
+            return ClusterRecord(state.starts, state.jobs_submitted)
+        case Kind.EXECUTOR:
+            return _executor_record(state, key.number)
+        case Kind.SESSION:
+            return _session_record(state, key.number)
+        case Kind.VERDICT:
+            return state.verdicts.get(key.number)
+        case _:
+            job = state.jobs.get(key.job)
+            return _job_fact(state, job, key) if job is not None else None
+
+
+def _executor_record(state: ClusterState, index: int) -> ExecutorRecord | None:
+    known = state.executors.known.get(index)
+    if known is None:
+        return None
+    address, slots = known
+    return ExecutorRecord(address, slots, address.executor in state.executors.alive)
+
+
+def _session_record(state: ClusterState, number: int) -> SessionRecord | None:
+    session = state.sessions.numbered.get(number)
+    if session is None:
+        return None
+    conf = session.config.to_conf()
+    return SessionRecord(session.id, session.name, conf, session.received)
+
+
+def _job_fact(state: ClusterState, job: Job, key: Key) -> object | None:
+    match key.kind:
+        case Kind.JOB:
+            return JobRecord(
+                job.session,
+                job.request,
+                job.name,
+                job.state is JobState.SUCCEEDED,
+                job.graph_complete,
+                job.result_fetch_failures,
+                tuple(stage.spec.number for stage in job.stages if stage.reported),
+            )
+        case Kind.STAGE:
+            return job.stages[key.number].spec
+        case _:
+            return _winner_record(job.stages[key.number], key.partition)
+
+
+def _winner_record(stage: Stage, partition: int) -> WinnerRecord | None:
+    blocks = stage.blocks
+    if stage.spec.given is not None or not blocks.written[partition]:
+        return None
+    return WinnerRecord(
+        blocks.attempts[partition],
+        blocks.holders[partition],
+        blocks.cells_of(partition),
+        stage.files.get(partition, ()),
+    )
+
+
+def _encoded(record: object | None) -> bytes | None:
+    return None if record is None else encode_record(record)
+
+
+def _keys(state: ClusterState) -> Iterator[Key]:
+    yield CLUSTER
+    yield from (Key(0, Kind.EXECUTOR, index) for index in state.executors.known)
+    yield from (Key(0, Kind.SESSION, number) for number in state.sessions.numbered)
+    yield from (Key(0, Kind.VERDICT, number) for number in state.verdicts)
+    for number, job in state.jobs.items():
+        yield Key(number, Kind.JOB)
+        for stage in job.stages:
+            yield Key(number, Kind.STAGE, stage.spec.number)
+            for partition in range(len(stage.states)):
+                yield Key(number, Kind.WINNER, stage.spec.number, partition)
+
+
+# -- facts to state --------------------------------------------------------------------------------
+
+
+def restore(
+    config: Config, identity: ClusterIdentity, facts: Iterable[tuple[Key, bytes]]
+) -> ClusterState:
+    """The state of a scheduler that begins with this log. Facts come by ascending key."""
+    state = ClusterState(config, identity)
+    for key, body in facts:
+        record = decode_record(key, body)
+        match key.kind:
+            case Kind.CLUSTER:
+                state.starts, state.jobs_submitted = record.starts, record.jobs_submitted
+            case Kind.EXECUTOR:
+                _restore_executor(state, key.number, record)
+            case Kind.SESSION:
+                session_config = Config.parse(record.conf)
+                session = Session(record.session, record.name, session_config, 0.0, key.number)
+                session.received, session.away = record.received, True
+                state.sessions.add(session)
+            case Kind.VERDICT:
+                state.verdicts[key.number] = record
+            case Kind.JOB:
+                job = _restore_job(state, key.job, record)
+                reported = record.reported
+            case Kind.STAGE:
+                (stage,) = job.add_stages((record,), job.graph_complete)
+                stage.reported = record.number in reported
+            case Kind.WINNER:
+                stage = job.stages[key.number]
+                stage.blocks.restore(key.partition, record.attempt, record.holder, record.cells)
+                if record.files:
+                    stage.files[key.partition] = record.files
+            case _:
+                assert_never(key.kind)
+    _begin(state)
+    return state
+
+
+def _restore_executor(state: ClusterState, index: int, record: ExecutorRecord) -> None:
+    state.executors.restore(index, record.address, record.slots, record.alive)
+    if record.alive:
+        state.nobody_since_s = None
+
+
+def _restore_job(state: ClusterState, number: int, record: JobRecord) -> Job:
+    session = state.sessions.open[record.session]
+    id_ = JobId(number)
+    job = Job(id_, session.id, record.name, session.config, 0.0, record.request)
+    job.graph_complete = record.graph_complete
+    job.result_fetch_failures = record.result_fetch_failures
+    job.state = JobState.SUCCEEDED if record.succeeded else JobState.RUNNING
+    session.requests[record.request] = id_
+    state.jobs[number] = job
+    return job
+
+
+def _begin(state: ClusterState) -> None:
+    """What follows when all facts are there."""
+    if state.jobs:
+        state.starts += 1
+    else:
+        state.starts = 0
+        for index in state.executors.forget_departed():
+            state.log.executor(index)
+    state.log.cluster()
+    for job in state.jobs.values():
+        for stage in job.stages:
+            _resume_stage(stage, state.starts * ATTEMPTS_PER_LIFE)
+        if job.state is JobState.RUNNING:
+            state.rotation.append(job)
+            job.recompute()
+
+
+def _resume_stage(stage: Stage, first_attempt: int) -> None:
+    if stage.spec.given is None:
+        blocks = stage.blocks
+        won = [p for p in range(len(stage.states)) if blocks.written[p]]
+        stage.restore([(p, blocks.holders[p] != NOBODY) for p in won], first_attempt)
