@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from benchmarks import groupby_join, sorting, staircase, suite, tasks, wordcount
+from benchmarks import groupby_join, recovery, shuffle, sorting, staircase, suite, tasks, wordcount
+from benchmarks.datasets import tables_in
 from benchmarks.recordings import Measurement, Recording
 from benchmarks.seats import Contestant, Limits
 
@@ -70,3 +72,23 @@ def test_tasks_that_do_nothing_are_counted_end_to_end() -> None:
     assert core.figures["tasks_in_one_second"] > 0
     assert end_to_end.figures["scheduler_CPU_s"] > 0
     assert len(alone.seconds) == 3
+
+
+def test_a_shuffle_gives_the_same_sums_and_says_where_the_time_went() -> None:
+    measurements = shuffle.run(20_000, MASTER, 1)
+    all_right(measurements)
+    for profile in measurements[:2]:
+        steps = ("out_of_the_kernel_s", "partition_s", "write_s", "read_s", "feed_s")
+        parts = sum(profile.figures[step] for step in steps)
+        assert parts == pytest.approx(profile.seconds[0])
+
+
+def test_losing_an_executor_half_way_costs_time_and_no_rows(tpch_data: Path) -> None:
+    conf = {"planner.force_exchanges": "true", "planner.split_bytes": "256k"}
+    measurement = recovery.run_query(tables_in(tpch_data), 9, conf, 1)
+    all_right([measurement])
+    assert measurement.seconds[0] > measurement.figures["undisturbed_s"] / 2
+
+
+def test_a_killed_executor_is_missed() -> None:
+    assert 0 < recovery.noticed(signal.SIGKILL) < recovery.NOTICE_TIMEOUT_S
