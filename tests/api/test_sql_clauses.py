@@ -17,6 +17,7 @@ COVERS = [
     "sql.ordering",
     "sql.scopes",
     "sql.select_clause",
+    "sql.select_list",
     "sql.set_operations",
     "sql.unnesting",
 ]
@@ -46,6 +47,28 @@ select * exclude (c) from t
 select * exclude c replace (a*2 as a) from t
 select * rename (a as z) from t
 select t.* exclude (a, b), u.* from t, u where a = k
+select * like 'a%' from t
+select * not like 'a%', t.* similar to 'a|b' from t
+"""
+
+COLUMNS = """
+select columns('a|b') from t
+select columns(*)+1 from (select a,b from t)
+select min(columns(*)), max(columns(*)) from t
+select columns(lambda c: c like 'a%') from t
+select columns(* exclude (c,d)) + 1 from t
+select columns(* replace (a+1 as a)) from t
+select columns(['b','a']) from t
+select columns('a') as 'x' from t
+select * from t where columns(['a','b']) > 1
+select a, sum(columns('b|d')) from t group by all order by all
+select max(columns('a|b')) + min(columns('a|b')) from t group by c
+select columns(t.*) from t, u where a = k
+select columns(*) from t join v using (a)
+select columns('a')::varchar from t
+select row_number() over (order by columns('a|b'), b, c, d) from t
+select (select max(columns('a')) from v where v.a = t.a) from t
+select a from (select min(columns('a|b')) from t) q
 """
 
 ALIASES_AND_GROUPS = """
@@ -163,6 +186,13 @@ def answers() -> Iterator[Answers]:
 
 @pytest.mark.parametrize("text", queries(FROM_AND_STARS))
 def test_tables_and_joins_mean_what_they_mean_to_the_kernel(answers: Answers, text: str) -> None:
+    assert one_task_parts(answers.agree(text)) == []
+
+
+@pytest.mark.parametrize("text", queries(COLUMNS))
+def test_a_pattern_means_the_columns_that_it_means_to_the_kernel(
+    answers: Answers, text: str
+) -> None:
     assert one_task_parts(answers.agree(text)) == []
 
 

@@ -26,7 +26,11 @@ def answers() -> Iterator[Answers]:
         ("SELECT a, c FROM t ASOF FULL JOIN u ON t.a >= u.k", "ASOF FULL JOIN"),
         ("SELECT unnest(st) FROM s", "unnest of STRUCT(x INTEGER, y STRUCT(z VARCHAR))"),
         ("SELECT unnest(l), unnest([1]) FROM s", "several unnest in one select list"),
-        ("SELECT columns('a|b') FROM t", "COLUMNS(…)"),
+        (
+            "SELECT coalesce(*columns(['a', 'b'])) FROM t",
+            "COLUMNS(…) unpacked, or several that differ",
+        ),
+        ("SELECT * ILIKE 'A%' FROM t", "* ILIKE"),
         (
             "PIVOT t ON c IN (SELECT 'x') USING sum(b)",
             "PIVOT ON something else than a list of values",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from sqlglot import exp
 
@@ -11,10 +10,11 @@ from flowgrid.api.sql.expressions import Block, resolve
 from flowgrid.api.sql.from_clause import bind_from
 from flowgrid.api.sql.grouping import Keys, aggregate, group_keys, needs_group
 from flowgrid.api.sql.ordering import Ordering, limits
-from flowgrid.api.sql.scopes import Bound, Context, Naming, Output, Scope, output_name
+from flowgrid.api.sql.scopes import Bound, Context, Naming, Output, Scope
+from flowgrid.api.sql.select_list import Item, expanded, select_items
 from flowgrid.api.sql.subqueries import answered, keep_where
 from flowgrid.api.sql.unnesting import unnested
-from flowgrid.expr.tree import Expr, column
+from flowgrid.expr.tree import Expr, column, conjunction
 from flowgrid.logical.dependent import CannotPartition
 from flowgrid.logical.nodes import Distinct, Limit, Named, Node, Project, Sort, SortKey, Window
 
@@ -23,14 +23,6 @@ _CLAUSES = frozenset(
     with_ expressions distinct from_ joins where group having qualify windows order limit offset
     """.split()  # noqa: SIM905, quotes would say no more
 )
-
-
-@dataclass(frozen=True)
-class Item:
-    """A column of the result: its name, and its expression over the columns of FROM."""
-
-    name: str
-    expression: Expr
 
 
 def bind_select(select: exp.Select, scope: Scope, context: Context, naming: Naming) -> Bound:
@@ -46,43 +38,10 @@ def bind_select(select: exp.Select, scope: Scope, context: Context, naming: Nami
         if isinstance(item, exp.Alias)
     }
     where = select.args.get("where")
-    keep_where(resolve(where.this, block) if where else None, block)
-    items = list(_items(select, block))
+    if where:  # with COLUMNS(…) it is to be true for each of them
+        keep_where(conjunction(one.expression for one in expanded(where.this, block)), block)
+    items = list(select_items(select, block))
     return _Result(select, block, items).bound(naming)
-
-
-def _items(select: exp.Select, block: Block) -> Iterator[Item]:
-    for tree in select.expressions:
-        if isinstance(tree, exp.Star):
-            yield from _star(tree, block.scope.visible, block)
-        elif isinstance(tree, exp.Column) and isinstance(tree.this, exp.Star):
-            source = block.scope.source(tree.parts[0].name) if len(tree.parts) == 2 else None
-            if source is None:
-                raise CannotPartition(f"the table of {tree.sql(dialect='duckdb')} was not found")
-            yield from _star(tree.this, source.outputs, block)
-        else:
-            inner = tree.this if isinstance(tree, exp.Alias) else tree
-            yield Item(output_name(tree), resolve(inner, block))
-
-
-def _star(star: exp.Star, outputs: Sequence[Output], block: Block) -> Iterator[Item]:
-    """``*`` without what EXCLUDE names, with what REPLACE and RENAME say."""
-    excluded = {found.name.casefold() for found in _listed(star, "except_")}
-    replaced = {found.alias.casefold(): found.this for found in _listed(star, "replace")}
-    names = {found.this.name.casefold(): found.alias for found in _listed(star, "rename")}
-    for output in outputs:
-        key = output.name.casefold()
-        if key in excluded:
-            continue
-        expression = output.expression
-        if key in replaced:
-            expression = resolve(replaced[key], block)
-        yield Item(names.get(key, output.name), expression)
-
-
-def _listed(star: exp.Star, argument: str) -> list[Expr]:
-    found = star.args.get(argument) or []
-    return found if isinstance(found, list) else [found]
 
 
 class _Result:
