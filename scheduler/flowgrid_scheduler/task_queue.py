@@ -42,7 +42,8 @@ class TaskQueue:
         self._fresh = range(0)
 
     def put_back(self, partition: int, avoid: int | None = None) -> None:
-        """A task that needs another attempt, if possible not on the executor `avoid`."""
+        """A task that needs another attempt, if possible not on the executor `avoid`. What an attempt
+        taught stays known for all later ones: the next may fail for another reason."""
         self._returned.append(partition)
         if avoid is not None:
             self._avoid[partition] = avoid
@@ -67,7 +68,6 @@ class TaskQueue:
         for position, partition in enumerate(self._returned):
             if alone or self._avoid.get(partition) != executor:
                 del self._returned[position]
-                self._avoid.pop(partition, None)
                 return partition
         waiting = self._lines.get(executor) or self._anywhere
         if waiting:

@@ -39,11 +39,10 @@ class Proxy:
         self.flips = 0
         self.bytes_forwarded = 0
         self._target_port = target_port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.setblocking(False)
-        self.port: int = self._server.getsockname()[1]
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._server, selectors.EVENT_READ)
+        self.port = 0
+        self._server: socket.socket | None = None
+        self._listen()
         self._pipes: list[_Pipe] = []
         self._is_cut = threading.Event()
         self._over = threading.Event()
@@ -61,11 +60,11 @@ class Proxy:
     ) -> None:
         self._over.set()
         self._thread.join()
-        self._server.close()
+        self._close_all()
         self._selector.close()
 
     def cut(self) -> None:
-        """Close every connection, and every new one at once."""
+        """Close every connection, and refuse new ones."""
         self._is_cut.set()
 
     def mend(self) -> None:
@@ -75,21 +74,29 @@ class Proxy:
         allowance, before = 0.0, time.monotonic()
         while not self._over.is_set():
             for key, _ in self._selector.select(TURN_S):
-                if key.fileobj is self._server:
-                    self._accept()
+                if self._server is not None and key.fileobj is self._server:
+                    self._accept(self._server)
                 else:
                     self._receive(key.data)
             if self._is_cut.is_set():
                 self._close_all()
+            elif self._server is None:
+                self._listen()
             now = time.monotonic()
             allowance = min(allowance + (now - before) * (self.bytes_per_s or 0), CHUNK_BYTES)
             before = now
             for pipe in list(self._pipes):
                 allowance -= self._forward(pipe, now, allowance)
-        self._close_all()
 
-    def _accept(self) -> None:
-        ours, _ = self._server.accept()
+    def _listen(self) -> None:
+        """On any port at first, later always on the same."""
+        self._server = socket.create_server(("127.0.0.1", self.port))
+        self._server.setblocking(False)
+        self.port = self._server.getsockname()[1]
+        self._selector.register(self._server, selectors.EVENT_READ)
+
+    def _accept(self, server: socket.socket) -> None:
+        ours, _ = server.accept()
         try:
             theirs = socket.create_connection(("127.0.0.1", self._target_port), timeout=1)
         except OSError:
@@ -157,6 +164,10 @@ class Proxy:
         self._pipes = [p for p in self._pipes if p.source not in (pipe.source, pipe.target)]
 
     def _close_all(self) -> None:
+        if self._server is not None:
+            self._selector.unregister(self._server)
+            self._server.close()
+            self._server = None
         for pipe in list(self._pipes):
             self._close(pipe)
 

@@ -65,6 +65,7 @@ def test_a_damaged_block_is_computed_again(
 FULL_DISK = """
 import os, subprocess, sys
 import flowgrid as fg
+from tests.cluster.deadlines import eventually
 
 disk = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=True)
@@ -78,8 +79,17 @@ with fg.connect("local-cluster[2,1,512]", conf=conf) as session:
     else:
         raise SystemExit("a disk of 24 MB holds 160 MB")
     assert session.range(1_000).repartition(2).count() == 1_000
-    free = os.statvfs(disk)
-    assert free.f_bavail > 0.8 * free.f_blocks, "the space of a failed job is not given back"
+    try:
+        session.range(20_000_000).repartition(2).write_parquet(f"{disk}/out")
+    except fg.errors.JobError as error:
+        assert error.kind == "disk_full", (error.kind, error)
+    else:
+        raise SystemExit("a disk of 24 MB holds 80 MB")
+    assert not os.path.exists(f"{disk}/out"), "something of a failed write is there"
+    def is_free():
+        disk_now = os.statvfs(disk)
+        return disk_now.f_bavail > 0.8 * disk_now.f_blocks
+    eventually("the space is given back", is_free, explain=lambda: list(os.walk(disk)))
 assert os.listdir(disk) == [], os.listdir(disk)
 """
 

@@ -78,6 +78,16 @@ def test_a_connection_that_is_cut_for_a_moment_is_made_again(
     while_it_runs(cluster, session, cut)
 
 
+def test_blocks_that_cannot_be_reached_are_computed_elsewhere(
+    cluster: Distant, session: fg.Session
+) -> None:
+    try:
+        while_it_runs(cluster, session, cluster.data[0].cut)
+        assert executors(cluster) == 2, "only its blocks are out of reach"
+    finally:
+        cluster.data[0].mend()
+
+
 def test_an_executor_that_nobody_hears_is_lost_and_comes_back_as_another_one(
     cluster: Distant, session: fg.Session
 ) -> None:

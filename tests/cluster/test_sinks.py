@@ -12,7 +12,10 @@ import pytest
 
 import flowgrid as fg
 from flowgrid import errors
+from flowgrid.cli.main import main
 from tests.cluster.census import Premises
+from tests.cluster.deadlines import eventually
+from tests.cluster.drivers import Driver
 
 pytestmark = pytest.mark.xdist_group("sinks")
 
@@ -87,6 +90,44 @@ def test_a_failing_task_changes_nothing_that_is_there(
         numbers.map_batches(fails_late, schema=SCHEMA).write_parquet(str(out), mode=mode)
     assert listing(tmp_path) == before
     assert values(session, out) == list(range(10))
+
+
+WRITES = """
+import pathlib, signal, sys
+import pyarrow as pa
+import flowgrid as fg
+
+out, running = sys.argv[1:]
+
+def waits(batch):
+    if batch.column(0)[0].as_py():
+        pathlib.Path(running).touch()
+        signal.pause()
+    return batch
+
+with fg.connect("local-cluster[2,1,1024]") as session:
+    numbers = session.range(100_000).repartition(4)
+    numbers.map_batches(waits, schema=pa.schema({"id": pa.int64()})).write_parquet(out)
+"""
+
+
+def test_what_a_killed_driver_staged_is_cleaned_up_and_what_a_living_one_stages_is_not(
+    premises: Premises, tmp_path: Path
+) -> None:
+    out, running = tmp_path / "deep" / "out", tmp_path / "running"
+    clean = ["clean", str(out), "--temp", str(premises.folder)]
+    with Driver(WRITES, premises, str(out), str(running)) as driver:
+        eventually("the job runs", lambda: driver.reaches(running), within_s=30)
+        staged = listing(out)
+        assert staged
+        assert all(path.startswith("_flowgrid/") for path in staged)
+        assert main(clean) == 0
+        assert set(listing(out)) >= set(staged)
+        driver.process.kill()
+        driver.process.wait()
+    eventually("the cluster has ended", lambda: not premises.processes())
+    assert main(clean) == 0
+    assert not (tmp_path / "deep").exists()
 
 
 def test_overwrite_replaces_and_append_adds(session: fg.Session, tmp_path: Path) -> None:
