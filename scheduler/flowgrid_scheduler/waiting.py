@@ -102,7 +102,18 @@ def _tasks(state: ClusterState, job: Job, stage: Stage) -> Wait:
         how = "in the backlog of" if ours[AttemptState.ASSIGNED] else "being cancelled on"
         text = f"{head} task {attempt.partition}, {how} {executor.id.name}{_busy_with(executor)}"
         return _on(state, WaitKind.BACKLOG, executor, attempt, text)
-    return _slot(state, head)
+    return _roll_call(state, head) if state.executors.awaited else _slot(state, head)
+
+
+def _roll_call(state: ClusterState, head: str) -> Wait:
+    """This scheduler goes on with another one's jobs, and has not heard all executors yet."""
+    names = ", ".join(sorted(id_.name for id_ in state.executors.awaited))
+    left_s = max(0.0, state.config.scheduler_roll_call_s - state.clock.awake_s)
+    text = (
+        f"{head} {names} to come back to the scheduler that was started anew; it gives them up in "
+        f"{_seconds(left_s)}"
+    )
+    return Wait(WaitKind.EXECUTOR, text, "scheduler", deadline_s=left_s)
 
 
 def _slot(state: ClusterState, head: str) -> Wait:

@@ -6,6 +6,7 @@ from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.snapshots import ATTEMPTS_PER_LIFE, snapshot
+from flowgrid_scheduler.waiting import why
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, JobId
@@ -137,6 +138,14 @@ def test_nothing_is_launched_until_everybody_has_come_or_is_given_up() -> None:
     actions = life.time_passes(1.0)
     assert len(attempts_of(actions, 0)) == 1, "the map that only b had"
     assert executor_id("b") in life.core.state.executors.departed
+
+
+def test_who_asks_why_hears_for_whom_the_roll_waits() -> None:
+    life = NextLife(half_done())
+    life.answers("a", *life.held("a"), slots=1)
+    *_, last = why(life.core.state, JobId(1))
+    assert "waits for b to come back to the scheduler that was started anew" in last.text
+    assert last.deadline_s == life.config.scheduler_roll_call_s
 
 
 def test_a_new_incarnation_in_an_old_place_ends_the_wait() -> None:
