@@ -51,6 +51,9 @@ class ReferenceEngine:
     def explain_stages(self, plan: Node) -> str:
         return "one query"
 
+    def explain_changes(self, plan: Node) -> str:
+        return ""
+
     def analyze(self, plan: Node) -> str:
         return f"one query, {self.run(plan).rows} rows"
 

@@ -272,8 +272,14 @@ class DataFrame:
 
         return schema_of(self.node)
 
-    def explain(self, kind: Literal["logical", "optimized", "stages"] = "logical") -> str:
-        """The plan as text: as it was asked, as the optimizer has it, or as stages."""
+    def explain(
+        self, kind: Literal["logical", "optimized", "stages", "adaptive"] = "logical"
+    ) -> str:
+        """The plan as text: as it was asked, as the optimizer has it, or as stages.
+
+        "adaptive" tells of the last run of this very frame what was changed as real sizes came in.
+        Raises `PlanError` if there was none.
+        """
         match kind:
             case "logical":
                 return explain(self.node)
@@ -283,7 +289,12 @@ class DataFrame:
                 return explain(optimize(self.node))
             case "stages":
                 return self.engine.explain_stages(self.node)
-        raise PlanError(f"explain({kind!r}): logical, optimized or stages")
+            case "adaptive":
+                changes = self.engine.explain_changes(self.node)
+                if not changes:
+                    raise PlanError("explain('adaptive'): this frame has not run; collect() it")
+                return changes
+        raise PlanError(f"explain({kind!r}): logical, optimized, stages or adaptive")
 
     def __repr__(self) -> str:
         from flowgrid.api.display import schema_text

@@ -45,6 +45,10 @@ class Engine(Protocol):
 
     def explain_stages(self, plan: Node) -> str: ...
 
+    def explain_changes(self, plan: Node) -> str:
+        """What real sizes changed when this very plan ran last; "" if it has not run."""
+        ...
+
     def analyze(self, plan: Node) -> str:
         """Runs the plan, and tells the stages that it had with what they wrote."""
         ...

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Exchange:
-    """The output of one stage. `statistics` come when it has succeeded; until then sizes are guesses."""
+    """The output of one stage. `statistics` come when it has succeeded; until then sizes are guesses.
+    `expected` is the guess when the stage was made, if somebody guessed.
+    """
 
     stage: int
     partition_count: int
     target_count: int
     partitioning: Partitioning
     statistics: StageStatistics | None = None
+    expected: Size | None = None
 
 
 @dataclass(frozen=True, eq=False)

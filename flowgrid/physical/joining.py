@@ -13,6 +13,7 @@ from sqlglot import exp
 from flowgrid.config import MIB
 from flowgrid.expr.tree import column, conjunction
 from flowgrid.logical.nodes import Join, JoinKind, Named, Node, Project
+from flowgrid.physical.changes import of_join
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import MAY_BROADCAST_LEFT, MAY_BROADCAST_RIGHT, JoinKeys, join_keys
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, key_text
@@ -149,13 +150,17 @@ class _KeyedJoin:
             ("small", self.node), lambda: min(allowed, key=lambda name: self._bytes(name))
         )
         large_bytes = self._bytes(_other(small))
-        if self._bytes(small) > max(MIB, large_bytes):
-            return "hash"
         limit = min(
             config.planner_broadcast_bytes_max,
             max(MIB, large_bytes / self.planner.book.shape.slots),
         )
-        return small if self._is_below(small, limit) else "hash"
+        is_smaller = self._bytes(small) <= max(MIB, large_bytes)
+        is_below = is_smaller and self._is_below(small, limit)
+        read = self._read(small)
+        if read is not None:
+            text = self.node.describe()
+            self.planner.book.changes += of_join(text, read.exchange, is_below, limit)
+        return small if is_below else "hash"
 
     def filtering(self) -> str | None:
         """The side whose keys the other is filtered by before it travels, if it is small enough.
@@ -187,7 +192,11 @@ class _KeyedJoin:
         ]
         side = self.sides[_other(small)]
         kept = Join(side.node, found, JoinKind.SEMI, conjunction(equal))
+        rows = self.planner.book.rows_of(side.node)
         self.sides[_other(small)] = Pipeline(kept, side.partitioning)
+        fewer = self.stage(_other(small)).node
+        assert isinstance(fewer, StageRead)
+        self.planner.book.filtered(fewer.exchange, exchange, rows)
 
     def is_met(self, name: str) -> bool:
         """Whether a side's rows are where the meeting wants them."""
@@ -217,15 +226,22 @@ class _KeyedJoin:
 
         The stage is hashed by the join's keys, so that it serves whatever is decided then.
         """
-        read = self.sides[name].node
-        if not isinstance(read, StageRead) or self.planner.book.known((self.node, name)):
+        read = self._read(name)
+        if read is None:
             if self._bytes(name) > limit * _GUESS_ERROR:
                 return False
-            read = self.stage(name).node
-            assert isinstance(read, StageRead)
+            self.stage(name)
+            read = self._read(name)
+            assert read is not None
         if read.exact_size is None:
             raise Pending
         return read.exact_size.bytes <= limit
+
+    def _read(self, name: str) -> StageRead | None:
+        """A side as a stage has written it or will; None if it has no stage of its own."""
+        made = self.planner.book.known((self.node, name)) is not None
+        read = self.stage(name).node if made else self.sides[name].node
+        return read if isinstance(read, StageRead) else None
 
     def stage(self, name: str) -> Pipeline:
         """One side in a stage of its own, hashed by the meeting's pairs."""

@@ -42,6 +42,7 @@ from flowgrid.logical.nodes import (
     Write,
 )
 from flowgrid.logical.rendering import consumers, topological
+from flowgrid.physical.changes import explain_changes
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, scan_shares
@@ -114,6 +115,10 @@ class Planner(Planning):
     def explain(self) -> str:
         """The stages decided so far, as text."""
         return self.book.explain()
+
+    def explain_changes(self) -> str:
+        """What real sizes have changed so far, as text."""
+        return explain_changes(self.book.changes)
 
     def _finish(self) -> None:
         text = "sink" if isinstance(self._output, SinkOutput) else "result"

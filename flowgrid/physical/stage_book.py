@@ -15,6 +15,7 @@ from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import GivenTable, KernelQuery, Node
 from flowgrid.logical.rendering import topological
 from flowgrid.logical.schema import exported_schema
+from flowgrid.physical.changes import Change, ChangeKind, Unit, of_layout
 from flowgrid.physical.exchanges import Exchange, Pending, StageRead
 from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, partitioned_leaves, shares
@@ -51,6 +52,7 @@ class StageBook:
     def __init__(self, shape: Shape, give: Give, seed: int) -> None:
         self.shape = shape
         self.notes: list[str] = []
+        self.changes: list[Change] = []
         self._give = give
         self._seed = seed
         self._exchanges: dict[Hashable, Exchange] = {}
@@ -59,6 +61,7 @@ class StageBook:
         self._texts: list[str] = []
         self._roots: dict[int, Node] = {}
         self._estimator: Estimator | None = None
+        self._filtered: dict[Exchange, tuple[int, float]] = {}
 
     def finished(self, stage: int, statistics: StageStatistics) -> None:
         """A stage has succeeded with these sizes; hearing it twice changes nothing."""
@@ -66,6 +69,12 @@ class StageBook:
         if exchange is not None and exchange.statistics is None:
             exchange.statistics = statistics
             self._estimator = None  # what it knew is older
+            if exchange in self._filtered:
+                by, expected = self._filtered[exchange]
+                what = f"stage {stage} kept rows with a partner in stage {by}"
+                self.changes.append(
+                    Change(ChangeKind.FILTERED, what, expected, statistics.total_rows, Unit.ROWS)
+                )
 
     def take_new(self) -> tuple[StageSpec, ...]:
         """The stages made since the last call."""
@@ -78,9 +87,10 @@ class StageBook:
 
     def measured(self) -> str:
         """As `explain`; the first line of every stage that others have read says what it wrote."""
-        return "\n".join(
+        texts = [
             _with_sizes(text, self._by_stage.get(number)) for number, text in enumerate(self._texts)
-        )
+        ]
+        return "\n".join(texts + [f"note: {note}" for note in dict.fromkeys(self.notes)])
 
     def stage(self, root: Node, output: Output, text: str) -> StageSpec:
         """A new stage that runs `root`, shared out among tasks by size."""
@@ -91,6 +101,8 @@ class StageBook:
             isinstance(node, KernelQuery) for node in topological(root)
         )
         tasks = shares(root, self.shape)
+        if self.shape.slots > 1:
+            self.changes += of_layout(number, root, tasks)
         spec = build_stage(number, root, tasks, output, self._seed + number, ordered)
         self._texts.append(explain_stage(spec, root, text))
         self._new.append(spec)
@@ -124,8 +136,14 @@ class StageBook:
         if known is None:
             spec = self.stage(source, output, text)
             known = Exchange(spec.number, spec.partition_count, output.target_count, how)
+            if self.shape.slots > 1:
+                known.expected = self._size(source)
             self._exchanges[place] = self._by_stage[spec.number] = known
         return known
+
+    def filtered(self, exchange: Exchange, by: Exchange, rows: float) -> None:
+        """Of so many rows, by estimate, an exchange will have only those with a partner in another."""
+        self._filtered[exchange] = by.stage, rows
 
     def known(self, place: Hashable) -> Exchange | None:
         return self._exchanges.get(place)

@@ -110,7 +110,7 @@ class Engine:
         """The stages that the plan had when it ran just now, with what they wrote."""
         with self.run(plan) as result:
             changes = self.explain_changes(plan)
-            return f"{result.stages}\nresult: {result.rows:,} rows\n{changes}"
+            return f"{result.stages}\n{changes}\nresult: {result.rows:,} rows"
 
     def explain_changes(self, plan: Node) -> str:
         """What real sizes changed when the plan ran last; "" if it has not run."""

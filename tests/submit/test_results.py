@@ -98,3 +98,13 @@ def test_the_stages_are_explained_without_running_them(session: Session) -> None
     text = frame.explain("stages")
     assert "PartialAggregate" in text
     assert "result" in text
+
+
+def test_what_real_sizes_changed_is_told_after_a_run(session: Session) -> None:
+    frame = session.range(1_000).group_by("id % 10 AS k").agg(fg.sum("id").alias("s"))
+    with pytest.raises(fg.PlanError, match="has not run"):
+        frame.explain("adaptive")
+
+    frame.collect()
+
+    assert frame.explain("adaptive") == "nothing was changed at run time"
