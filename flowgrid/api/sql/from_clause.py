@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from sqlglot import exp
@@ -24,10 +25,10 @@ from flowgrid.api.sql.subqueries import keep_where
 from flowgrid.api.sql.unnesting import unnest_table
 from flowgrid.expr.tree import Expr, conjunction, equality, to_sql
 from flowgrid.logical.dependent import CannotPartition, DependentJoin, DependentKind, FreeColumns
-from flowgrid.logical.nodes import AsofJoin, Join, JoinKind, Node
+from flowgrid.logical.nodes import AsofJoin, Join, JoinKind, Node, Sample
 from flowgrid.logical.schema import schema_of
 
-_TABLE_PARTS = frozenset({"this", "alias", "joins"})
+_TABLE_PARTS = frozenset({"this", "alias", "joins", "sample"})
 _JOIN_PARTS = frozenset({"this", "side", "kind", "method", "on", "using"})
 
 
@@ -123,6 +124,11 @@ class _FromBinder:
         return table(node, alias, _column_names(tree, [alias]), [name])
 
     def _table(self, tree: exp.Table) -> FromItem:
+        if tree.args.get("sample"):
+            complete = tree.copy()
+            complete.set("sample", None)
+            item = self._table(complete)
+            return FromItem(sampled(item.node, tree.args["sample"]), item.sources, item.visible)
         unknown = {part for part, value in tree.args.items() if value} - _TABLE_PARTS
         alias = tree.alias_or_name
         if unknown or not isinstance(tree.this, exp.Identifier):
@@ -259,6 +265,20 @@ class _FromBinder:
         block.relation = Join(left.node, right.node, JoinKind.CROSS)
         keep_where(condition, block)
         return block.relation
+
+
+def sampled(node: Node, sample: exp.TableSample) -> Node:
+    """Each row with a probability, by ``USING SAMPLE`` or ``TABLESAMPLE``; the same ones by a seed."""
+    share, seed = sample.args.get("percent"), sample.args.get("seed")
+    method = sample.args.get("method")
+    if share is None or not isinstance(share, exp.Literal) or share.is_string:
+        raise CannotPartition("a sample of so many rows")
+    if method is not None and method.name.upper() not in ("BERNOULLI", "SYSTEM"):
+        raise CannotPartition(f"a sample by {method.name.upper()}")
+    if not 0 <= float(share.this) <= 100:
+        raise CannotPartition("a sample of more than all rows")
+    drawn = int(seed.this) if seed is not None else int.from_bytes(os.urandom(4))
+    return Sample(node, float(share.this) / 100, drawn)
 
 
 def _crossed(left: Node, right: Node) -> Node:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
+from flowgrid.api.sql.computed_limits import is_computed, limited
 from flowgrid.api.sql.expressions import Block, resolve
-from flowgrid.api.sql.from_clause import bind_from
+from flowgrid.api.sql.from_clause import bind_from, sampled
 from flowgrid.api.sql.grouping import Keys, aggregate, group_keys, needs_group
 from flowgrid.api.sql.ordering import Ordering, limits
 from flowgrid.api.sql.scopes import Bound, Context, Naming, Output, Scope
@@ -21,6 +22,7 @@ from flowgrid.logical.nodes import Distinct, Limit, Named, Node, Project, Sort, 
 _CLAUSES = frozenset(
     """
     with_ expressions distinct from_ joins where group having qualify windows order limit offset
+    sample
     """.split()  # noqa: SIM905, quotes would say no more
 )
 
@@ -30,7 +32,10 @@ def bind_select(select: exp.Select, scope: Scope, context: Context, naming: Nami
     for clause, value in select.args.items():
         if value and clause not in _CLAUSES:
             raise CannotPartition(f"the clause {clause.upper().strip('_')}")
-    block = Block(context, scope, bind_from(select, scope, context))
+    relation = bind_from(select, scope, context)
+    if select.args.get("sample"):
+        relation = sampled(relation, select.args["sample"])
+    block = Block(context, scope, relation)
     block.windows = {window.name.casefold(): window for window in select.args.get("windows") or []}
     block.aliases = {
         item.alias.casefold(): item.this
@@ -93,7 +98,7 @@ class _Result:
         return [self._group_key(tree.unnest()) for tree in trees]
 
     def bound(self, naming: Naming) -> Bound:
-        limit, offset = limits(self.select)
+        limit, offset = (None, 0) if is_computed(self.select) else limits(self.select)
         self._aggregate()
         keep_where(self.having, self.block)
         self._compute_windows()
@@ -162,7 +167,10 @@ class _Result:
             if hidden and on is None:
                 raise CannotPartition("DISTINCT ordered by what is not selected")
             node = Distinct(node, on, keys if on is not None else ())
-        node = ordered(node, keys, limit, offset)
+        if is_computed(self.select):
+            node = limited(node, keys, self.select, block)
+        else:
+            node = ordered(node, keys, limit, offset)
         if hidden:
             node = Project(node, tuple(Named(named.name, column(named.name)) for named in result))
         outputs = zip(self.items, result, strict=True)
