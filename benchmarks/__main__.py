@@ -5,6 +5,8 @@ To add a benchmark, write a module with a click command and put a line into `COM
 
 from __future__ import annotations
 
+import signal
+import sys
 from importlib import import_module
 
 import click
@@ -23,6 +25,7 @@ COMMANDS = {
     "chaos": ("benchmarks.chaos:command", "Kill processes at random while jobs run."),
     "cost": ("benchmarks.cost:command", "Slots at which FlowGrid beats DuckDB on one thread."),
     "compare": ("benchmarks.compare:command", "What became slower between two recordings."),
+    "report": ("benchmarks.report:command", "Recorded runs as the figures of a README."),
     "fuzz": ("benchmarks.fuzz:command", "Random queries, FlowGrid against DuckDB."),
     "peers": ("benchmarks.peers:command", "Install and list who is measured beside FlowGrid."),
 }
@@ -49,6 +52,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands)
 def main() -> None:
     """Measure FlowGrid, beside its peers, in one run on the same data and cores."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends, files go
 
 
 if __name__ == "__main__":

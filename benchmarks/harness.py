@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -54,10 +56,24 @@ def machine_facts() -> dict[str, Any]:
 
 def write_json(path: Path, benchmark: str, settings: dict[str, Any], runs: list[Any]) -> None:
     """One JSON line for the machine and the settings, then one per measurement; appends."""
-    head = {"benchmark": benchmark, "machine": machine_facts(), "settings": settings}
+    head = {
+        "benchmark": benchmark,
+        "command": command_line(),
+        "machine": machine_facts(),
+        "settings": settings,
+    }
     with path.open("a", encoding="utf-8") as file:
         for line in (head, *runs):
             file.write(json.dumps(line) + "\n")
+
+
+def command_line() -> str:
+    """What repeats this run, as it would be typed; where it is recorded is another matter."""
+    words = sys.argv[1:]
+    for option in ("--json", "--chart"):
+        while option in words:
+            del words[words.index(option) : words.index(option) + 2]
+    return shlex.join(["python", "-m", "benchmarks", *words])
 
 
 def _processor() -> str:

@@ -47,6 +47,7 @@ class Recording:
     machine: dict[str, Any]
     settings: dict[str, Any]
     measurements: list[Measurement]
+    command: str = ""
 
     def contestants(self) -> list[str]:
         return list(dict.fromkeys(m.contestant for m in self.measurements))
@@ -78,7 +79,7 @@ def read(paths: Iterable[Path]) -> list[Recording]:
             line = json.loads(text)
             if "benchmark" in line:
                 head = (line["benchmark"], line["machine"], line["settings"])
-                recordings.append(Recording(*head, []))
+                recordings.append(Recording(*head, [], line.get("command", "")))
             elif {"case", "contestant", "seconds"} <= line.keys() <= names:
                 recordings[-1].measurements.append(Measurement(**line))
     return [recording for recording in recordings if recording.measurements]

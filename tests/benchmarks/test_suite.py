@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks import compare, recordings, tables
+from benchmarks import compare, recordings, report, tables
 from benchmarks.__main__ import COMMANDS, main
 from benchmarks.answers import AnswersDiffer, require_alike
 from benchmarks.recordings import Measurement, Recording
@@ -101,7 +101,7 @@ def test_another_engines_types_are_its_own_affair() -> None:
 
 
 def recorded(path: Path, ours: float, theirs: float) -> Path:
-    machine = {"processor": "", "cores": 2}
+    machine = {"processor": "", "cores": 2, "memory_bytes": 1 << 34, "commit": ""}
     lines = [
         {"benchmark": "tpch", "machine": machine, "settings": {}},
         {"case": "Q1", "contestant": "flowgrid local", "seconds": [ours]},
@@ -109,6 +109,25 @@ def recorded(path: Path, ours: float, theirs: float) -> Path:
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+def test_figures_come_into_a_readme_between_its_markers(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Before\n\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    run = recorded(tmp_path / "run.json", 1.0, 2.0)
+    command = ["report", str(run), "--into", str(readme)]
+
+    assert CliRunner().invoke(main, command).exit_code == 0
+    once = readme.read_text()
+    assert CliRunner().invoke(main, command).exit_code == 0
+
+    assert once == readme.read_text()
+    assert once.startswith("# Before\n")
+    assert once.endswith(f"{report.END}\nafter\n")
+    assert "old" not in once
+    assert "| Q1 | 1.000 | 2.000 (2.00×) |" in once
+    readme.write_text("# No markers\n")
+    assert CliRunner().invoke(main, command).exit_code == 1
 
 
 def test_a_regression_is_one_against_the_peer_in_the_same_run(tmp_path: Path) -> None:
