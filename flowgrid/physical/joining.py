@@ -183,7 +183,10 @@ class _KeyedJoin:
         if small == "left":
             own, other = other, own
         exchange = self.planner.book.known((self.node, small))
-        assert exchange is not None
+        if exchange is None:  # its rows are a stage's as they are, which told their size
+            whole = self.sides[small].node
+            assert isinstance(whole, StageRead)
+            exchange = whole.exchange
         read = self.planner.book.read(exchange, self.sides[small].node, broadcast=True)
         found = Project(read, tuple(Named(f"#f{i}", key) for i, key in enumerate(other)))
         equal = [

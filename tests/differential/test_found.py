@@ -14,6 +14,12 @@ T = Table("t", (("k", "i"), ("v", "i"), ("o", "o")), (
 EMPTY = Table("nothing", (("k", "i"),), ())
 
 FORCED: dict[str, object] = {"planner.force_exchanges": True, "planner.partitions": 3}
+BY_SIZE: dict[str, object] = {
+    "planner.partitions": 3,
+    "planner.target_partition_bytes": 200,
+    "planner.broadcast_bytes_max": 300,
+}
+"""Some relations are small by these limits, and some are not."""
 
 FOUND = {
     "a rollup without aggregates has a total": "SELECT k FROM t GROUP BY ROLLUP (k)",
@@ -31,8 +37,8 @@ FOUND = {
 
 @pytest.mark.parametrize("query", FOUND.values(), ids=FOUND.keys())
 def test_it_stays_found(query: str) -> None:
-    for optimized in (True, False):
-        check(Case((T, EMPTY), query, shape=Shape(3, FORCED, optimized)))
+    for shape in (Shape(3, FORCED), Shape(3, FORCED, optimized=False), Shape(3, BY_SIZE)):
+        check(Case((T, EMPTY), query, shape=shape))
 
 
 def test_a_sort_into_one_range_is_one_sequence() -> None:
@@ -40,3 +46,20 @@ def test_a_sort_into_one_range_is_one_sequence() -> None:
     query = "SELECT v, k FROM t ORDER BY v NULLS FIRST, k"
     for shape in (Shape(3, conf), Shape(3, conf, optimized=False)):
         check(Case((T,), query, True, shape))
+
+
+def test_a_small_side_that_is_shared_filters_the_other_without_a_stage_of_its_own() -> None:
+    t = Table("t", (("x", "x"),), (), "parquet")
+    u = Table("u", (("k", "i"), ("b", "b")), ())
+    v = Table(
+        "v",
+        (("k", "i"), ("x", "x"), ("n", "i"), ("b", "b")),
+        (("1", "'nan'", "1", "1"), ("0", "-0.0", "-1", "-1")),
+        "hashed",
+    )
+    query = (
+        "WITH w AS ((SELECT v.x FROM v FULL JOIN u ON v.b = u.b WHERE u.b < 0) INTERSECT ALL "
+        "(SELECT v.x FROM u LEFT JOIN v ON u.k = v.k)) SELECT w.x FROM w SEMI JOIN v ON w.x = v.x "
+        "WHERE EXISTS (SELECT DISTINCT t.x FROM t JOIN w AS y ON true)"
+    )
+    check(Case((t, u, v), query, shape=Shape(3, BY_SIZE)))

@@ -51,7 +51,10 @@ class Join(Node):
 
     def query(self, names: Sequence[str]) -> str:
         on = f" ON {to_sql(self.condition)}" if self.condition is not None else ""
-        return f"SELECT * FROM {names[0]} {self.kind.upper()} JOIN {names[1]}{on}"
+        wide = self.left.columns and self.right.columns
+        # By name where a side has no columns: its relation has one (`NO_COLUMNS`), the join has not.
+        selected = "*" if wide else ", ".join(map(quote, self.columns)) or NO_COLUMNS
+        return f"SELECT {selected} FROM {names[0]} {self.kind.upper()} JOIN {names[1]}{on}"
 
     def describe(self) -> str:
         on = f" on {to_sql(self.condition)}" if self.condition is not None else ""
@@ -104,7 +107,6 @@ class Union(Node):
         return self.relations[0].columns
 
     def query(self, names: Sequence[str]) -> str:
-        # By name: a join with a relation without columns has one that nobody knows (`NO_COLUMNS`).
         selected = (
             ", ".join(map(quote, relation.columns)) or NO_COLUMNS for relation in self.relations
         )

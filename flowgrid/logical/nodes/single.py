@@ -111,7 +111,8 @@ class Window(Node):
         return self.input.columns + tuple(named.name for named in self.expressions)
 
     def query(self, names: Sequence[str]) -> str:
-        return f"SELECT *, {', '.join(named.sql() for named in self.expressions)} FROM {names[0]}"
+        given = ["*"] if self.input.columns else []
+        return f"SELECT {', '.join([*given, *(n.sql() for n in self.expressions)])} FROM {names[0]}"
 
     def describe(self) -> str:
         return "Window " + ", ".join(named.shown() for named in self.expressions)
