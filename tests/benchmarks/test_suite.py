@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks import compare, recordings, report, tables
+from benchmarks import chart, compare, recordings, report, tables
 from benchmarks.__main__ import COMMANDS, main
 from benchmarks.answers import AnswersDiffer, require_alike
 from benchmarks.recordings import Measurement, Recording
@@ -109,6 +109,15 @@ def recorded(path: Path, ours: float, theirs: float) -> Path:
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+def test_a_chart_has_everybody_in_it(tmp_path: Path) -> None:
+    [recording] = recordings.read([recorded(tmp_path / "run.json", 1.0, 2.0)])
+    chart.draw(recording, tmp_path / "run.svg")
+    drawn = (tmp_path / "run.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert "flowgrid local" in drawn
+    assert "duckdb × 2" in drawn
 
 
 def test_figures_come_into_a_readme_between_its_markers(tmp_path: Path) -> None:
