@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from flowgrid.api.dataframe import (
         DataFrame as DataFrame,
     )
-    from flowgrid.api.dataframe import (
-        concat as concat,
-    )
     from flowgrid.api.functions import (
         any_value as any_value,
     )
@@ -131,6 +128,9 @@ if TYPE_CHECKING:
     from flowgrid.api.session import (
         connect as connect,
     )
+    from flowgrid.api.shaping import (
+        concat as concat,
+    )
     from flowgrid.api.udf import (
         udf as udf,
     )
@@ -240,7 +240,7 @@ _HOMES = {
     "DataFrame": "flowgrid.api.dataframe",
     "GroupedDataFrame": "flowgrid.api.grouped",
     "Session": "flowgrid.api.session",
-    "concat": "flowgrid.api.dataframe",
+    "concat": "flowgrid.api.shaping",
     "connect": "flowgrid.api.session",
     "udf": "flowgrid.api.udf",
 }

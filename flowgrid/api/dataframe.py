@@ -141,13 +141,9 @@ class DataFrame:
         names = pivoting.columns_of_pivot(self.node, on)
         if on_columns is None:
             rows = self._new(pivoting.distinct_values(self.node, names)).to_pylist()
-            choices = [tuple(row.values()) for row in rows]
-        else:
-            choices = [one if isinstance(one, tuple) else (one,) for one in on_columns]
-        found = pivoting.pivot(
-            self.node, names, choices, index, values, aggregate_function, separator
-        )
-        return self._new(found)
+            on_columns = [tuple(row.values()) for row in rows]
+        made = (on_columns, index, values, aggregate_function, separator)
+        return self._new(pivoting.pivot(self.node, names, *made))
 
     # -- groups --------------------------------------------------------------------------------
 
@@ -400,10 +396,3 @@ class DataFrame:
         self, path: IntoPath, format: str, mode: str, partition_by: Names, **options: object
     ) -> None:
         writing.write(self.engine, self.node, os.fspath(path), format, mode, partition_by, options)
-
-
-def concat(frames: Sequence[DataFrame]) -> DataFrame:
-    """The rows of all frames, one after another, columns matched by name."""
-    if not frames:
-        raise PlanError("concat needs at least one frame")
-    return frames[0].union(*frames[1:])

@@ -38,13 +38,14 @@ def distinct_values(node: Node, on: Sequence[str]) -> Node:
 def pivot(
     node: Node,
     on: Sequence[str],
-    choices: Sequence[Sequence[object]],
+    on_columns: Sequence[object],
     index: str | Sequence[str] | None,
     values: str | Sequence[str] | None,
     aggregate_function: str,
     separator: str,
 ) -> Node:
-    """One row per `index`, one column per choice of values of `on` and per column of `values`."""
+    """One row per `index`; a column for each of `on_columns`, values of `on`, and of `values`."""
+    choices = [one if isinstance(one, tuple) else (one,) for one in on_columns]
     given = columns_of_pivot(node, values) if values is not None else None
     if index is None:
         taken = {*on, *(given or ())}

@@ -61,7 +61,7 @@ def test_explain_shows_the_plan_at_three_ages(session: Session) -> None:
 
     assert frame.explain() == 'Project id\n  Filter "id" > 3\n    IntegerRange 0..10 step 1'
     assert frame.explain("stages") == "one query"
-    with pytest.raises(fg.PlanError, match="logical, optimized or stages"):
+    with pytest.raises(fg.PlanError, match="logical, optimized, stages or adaptive"):
         frame.explain("physical")  # type: ignore[arg-type]
 
 
