@@ -65,6 +65,11 @@ def after_success_of(executor: str, count: int) -> Moment:
     return reached
 
 
+def after_tasks(count: int) -> Moment:
+    """The moment at which so many tasks have succeeded, wherever."""
+    return lambda journal: len(succeeded_tasks(journal)) >= count
+
+
 def executor_name(process: psutil.Process) -> str:
     words = command_line(process)
     return words[words.index("--name") + 1]
@@ -81,12 +86,17 @@ class Assassin:
     """While entered, waits for the moment, then kills once. `struck` says whether it came to that."""
 
     def __init__(
-        self, premises: Premises, moment: Moment, victim: Callable[[], psutil.Process | None]
+        self,
+        premises: Premises,
+        moment: Moment,
+        victim: Callable[[], psutil.Process | None],
+        afterwards: Callable[[], None] = lambda: None,
     ) -> None:
         self.struck = False
         self._premises = premises
         self._moment = moment
         self._victim = victim
+        self._afterwards = afterwards
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._lurk, name="assassin")
 
@@ -112,6 +122,7 @@ class Assassin:
                     if victim is not None:
                         victim.kill()
                         self.struck = True
+                        self._afterwards()
                         return
             time.sleep(LOOK_INTERVAL_S)
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,19 @@ from tests.cluster.census import Premises
 END_S = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Standalone:
     """`address` is the scheduler's, for drivers."""
 
     address: str
     scheduler: subprocess.Popen[str]
     executors: tuple[subprocess.Popen[str], ...]
+    _start_scheduler: Callable[[], subprocess.Popen[str]]
+
+    def restart_scheduler(self) -> None:
+        """Another one, at the same address and on the same state directory."""
+        self.scheduler.wait(END_S)
+        self.scheduler = self._start_scheduler()
 
 
 @contextlib.contextmanager
@@ -37,8 +43,11 @@ def standalone(
             flags = ("--scheduler", address, "--slots", "1", "--name", name, *settings)
             return children.enter_context(child(premises, "-m", "flowgrid_executor", *flags))
 
+        def start_scheduler() -> subprocess.Popen[str]:
+            return children.enter_context(scheduler_process(premises, settings, address))[0]
+
         names = [f"executor-{number}" for number in range(1, executors + 1)]
-        yield Standalone(address, scheduler, tuple(map(start, names)))
+        yield Standalone(address, scheduler, tuple(map(start, names)), start_scheduler)
 
 
 def as_flags(conf: Mapping[str, str] | None) -> list[str]:
@@ -47,11 +56,11 @@ def as_flags(conf: Mapping[str, str] | None) -> list[str]:
 
 @contextlib.contextmanager
 def scheduler_process(
-    premises: Premises, settings: Sequence[str]
+    premises: Premises, settings: Sequence[str], bind: str = "tcp://127.0.0.1:0"
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A scheduler on a TCP port of the loopback interface, and its address."""
     state = premises.folder.parent / "state"
-    flags = ("--bind", "tcp://127.0.0.1:0", "--state-dir", str(state), *settings)
+    flags = ("--bind", bind, "--state-dir", str(state), *settings)
     with child(premises, "-m", "flowgrid_scheduler", *flags) as scheduler:
         assert scheduler.stdout is not None
         yield scheduler, json.loads(scheduler.stdout.readline())["control"]
