@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlglot import exp
 
-from flowgrid.expr.tree import Expr, cast, column, literal, to_sql
+from flowgrid.expr.tree import Expr, cast, column, to_sql
 from flowgrid.logical.nodes import (
     Aggregate,
     Distinct,
@@ -16,11 +16,11 @@ from flowgrid.logical.nodes import (
     Node,
     Project,
     SetOperation,
-    Union,
     Window,
 )
 from flowgrid.logical.schema import schema_of
 from flowgrid.physical import aggregation, running_totals
+from flowgrid.physical.grouping_sets import without_sets
 from flowgrid.physical.layout import is_skewed
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, through_project
 from flowgrid.physical.planning import Planning
@@ -33,7 +33,7 @@ _FOLDING_PAYS_BELOW = 0.5
 def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
     """Folded where the rows are, met by their keys, folded again; or met first, if it must be."""
     if node.sets is not None:
-        return planner.pipeline(planner.rewritten("sets", node, partial(one_per_set, node)))
+        return planner.pipeline(planner.rewritten("sets", node, partial(without_sets, node)))
     child = planner.settled(node.input)
     here = dataclasses.replace(node, input=child.node)
     keys = [key.expression for key in node.keys]
@@ -60,6 +60,21 @@ def plan_aggregate(planner: Planning, node: Aggregate) -> Pipeline:
         return _folded_after(planner, node, met)
     done = dataclasses.replace(node, input=met.node)
     return Pipeline(done, _after_keys(met.partitioning, done))
+
+
+def plan_partial_aggregate(planner: Planning, node: aggregation.PartialAggregate) -> Pipeline:
+    """A fold that several others read: it is made where the rows are."""
+    child = planner.pipeline(node.input)
+    how = child.partitioning if isinstance(child.partitioning, Single) else Spread()
+    return Pipeline(dataclasses.replace(node, input=child.node), how)
+
+
+def plan_final_aggregate(planner: Planning, node: aggregation.FinalAggregate) -> Pipeline:
+    """The second half of an aggregate over a fold that it shares with others."""
+    child = planner.settled(node.input)
+    if not isinstance(child.partitioning, Single):
+        child = _met(planner, node, child.node, [column(key) for key in node.keys])
+    return Pipeline(dataclasses.replace(node, input=child.node), child.partitioning)
 
 
 def _folded_after(planner: Planning, node: Aggregate, met: Pipeline) -> Pipeline:
@@ -145,45 +160,6 @@ def plan_set_operation(planner: Planning, node: SetOperation) -> Pipeline:
     )
     tree = dataclasses.replace(node, left=met[0].node, right=met[1].node)
     return Pipeline(tree, met[0].partitioning)
-
-
-def one_per_set(node: Aggregate) -> Node:
-    """GROUPING SETS as a union of ordinary aggregates; `grouping()` is a constant in each."""
-    assert node.sets is not None
-    types = {field.name: field.type for field in schema_of(node)}
-    parts: list[Node] = []
-    for chosen in node.sets:
-        keys = tuple(node.keys[index] for index in chosen)
-        aggregates = tuple(
-            Named(named.name, _grouping_folded(named.expression, node, chosen))
-            for named in node.aggregates
-        )
-        part = Aggregate(node.input, keys, aggregates + ((_ROW_COUNT,) if not keys else ()))
-        there = {key.name for key in keys} | {named.name for named in aggregates}
-        items = tuple(
-            Named(name, column(name) if name in there else cast(literal(None), types[name]))
-            for name in node.columns
-        )
-        parts.append(Project(part, items))
-    return parts[0] if len(parts) == 1 else Union(tuple(parts))
-
-
-_ROW_COUNT = Named("#rows", exp.Count(this=exp.Star()))
-"""What makes a relation without keys one row, also where nothing else is counted."""
-
-
-def _grouping_folded(expression: Expr, node: Aggregate, chosen: tuple[int, ...]) -> Expr:
-    """The expression with every `grouping(a, b)` as the number it is for this set."""
-    grouped = {to_sql(node.keys[index].expression.unnest()) for index in chosen}
-
-    def replace(tree: Expr) -> Expr:
-        name = tree.name if isinstance(tree, exp.Anonymous) else tree.key
-        if name.casefold() not in ("grouping", "grouping_id"):
-            return tree
-        bits = ["0" if to_sql(key.unnest()) in grouped else "1" for key in tree.iter_expressions()]
-        return cast(literal(int("".join(bits) or "0", 2)), "BIGINT")
-
-    return expression.copy().transform(replace, copy=False)
 
 
 def _met(planner: Planning, place: Hashable, source: Node, keys: list[Expr]) -> Pipeline:

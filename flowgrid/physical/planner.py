@@ -183,7 +183,7 @@ class Planner(Planning):
 
     def _verb(self, node: Node) -> Pipeline:
         # With one slot nothing of this is needed, and a short job would wait for it.
-        from flowgrid.physical import asof, grouping, joining, ordering
+        from flowgrid.physical import aggregation, asof, grouping, joining, ordering
 
         match node:
             case Scan():
@@ -208,6 +208,10 @@ class Planner(Planning):
                 return Pipeline(tree, Single() if single else Spread())
             case Aggregate():
                 return grouping.plan_aggregate(self, node)
+            case aggregation.PartialAggregate():
+                return grouping.plan_partial_aggregate(self, node)
+            case aggregation.FinalAggregate():
+                return grouping.plan_final_aggregate(self, node)
             case Distinct():
                 return grouping.plan_distinct(self, node)
             case Window():
