@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from flowgrid.api.column import (
         Column as Column,
     )
+    from flowgrid.api.concatenation import (
+        concat as concat,
+    )
     from flowgrid.api.dataframe import (
         DataFrame as DataFrame,
     )
@@ -128,9 +131,6 @@ if TYPE_CHECKING:
     from flowgrid.api.session import (
         connect as connect,
     )
-    from flowgrid.api.shaping import (
-        concat as concat,
-    )
     from flowgrid.api.udf import (
         udf as udf,
     )
@@ -240,7 +240,7 @@ _HOMES = {
     "DataFrame": "flowgrid.api.dataframe",
     "GroupedDataFrame": "flowgrid.api.grouped",
     "Session": "flowgrid.api.session",
-    "concat": "flowgrid.api.shaping",
+    "concat": "flowgrid.api.concatenation",
     "connect": "flowgrid.api.session",
     "udf": "flowgrid.api.udf",
 }

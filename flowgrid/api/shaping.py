@@ -29,15 +29,6 @@ from flowgrid.protocol.fragment import Field
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from flowgrid.api.dataframe import DataFrame
-
-
-def concat(frames: Sequence[DataFrame]) -> DataFrame:
-    """The rows of all frames, one after another, columns matched by name."""
-    if not frames:
-        raise PlanError("concat needs at least one frame")
-    return frames[0].union(*frames[1:])
-
 
 def union(nodes: Sequence[Node]) -> Node:
     """All rows of all relations, their columns matched by name."""

@@ -15,6 +15,8 @@ from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
 from tests.reference import ReferenceEngine, ReferenceResult
 
+COVERS = ["concatenation"]
+
 
 class CountingEngine(ReferenceEngine):
     """The reference, and how often it was asked."""
