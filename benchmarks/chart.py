@@ -7,6 +7,9 @@ from pathlib import Path
 from benchmarks.recordings import Recording
 
 
+_INCHES_MAX = 16.0
+
+
 def draw(recording: Recording, path: Path) -> None:
     """Median seconds of each contestant by case; a missing bar is no right answer."""
     try:
@@ -16,7 +19,10 @@ def draw(recording: Recording, path: Path) -> None:
         raise SystemExit(message) from None
     names, cells = recording.contestants(), recording.by_cell()
     cases = recording.cases()
-    figure = Figure(figsize=(max(6.0, 0.22 * len(cases) * len(names) + 2), 4.5), layout="tight")
+    figure = Figure(
+        figsize=(min(max(6.0, 0.12 * len(cases) * len(names) + 2), _INCHES_MAX), 4.5),
+        layout="tight",
+    )
     axes = figure.subplots()
     width = 0.8 / len(names)
     for number, name in enumerate(names):
@@ -25,6 +31,7 @@ def draw(recording: Recording, path: Path) -> None:
         places = [place + (number - (len(names) - 1) / 2) * width for place in range(len(cases))]
         axes.bar(places, heights, width, label=name)
     axes.set_xticks(range(len(cases)), cases)
+    axes.margins(x=0.01)
     axes.set_ylabel("seconds (median)")
     axes.set_yscale("log" if len(cases) > 1 else "linear")
     axes.set_title(f"{recording.benchmark} on {recording.machine['cores']} cores")

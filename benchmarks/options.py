@@ -45,6 +45,10 @@ def show(recording: Recording, console: Console) -> None:
     """Print all that was measured, and what was not right."""
     for grid in tables.grids(recording):
         grid.print(console)
+    show_complaints(recording, console)
+
+
+def show_complaints(recording: Recording, console: Console) -> None:
     for complaint in tables.complaints(recording):
         console.print(complaint, style="red", highlight=False, markup=False)
 

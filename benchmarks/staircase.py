@@ -96,5 +96,6 @@ def command(
     settings = {"scale": scale, "memory_mib": ladder, "executors": executors}
     recording = Recording("memory", machine_facts(), settings, measurements)
     grid(recording).print(console)
+    options.show_complaints(recording, console)
     recordings.write(json_file, "memory", settings, measurements)
     options.exit_if_wrong(measurements)

@@ -123,11 +123,11 @@ def _all_figures(one: Measurement) -> dict[str, float]:
 
 def complaints(recording: Recording) -> list[str]:
     """What was not right, a line each; what could not be expressed is no complaint."""
-    return [
-        f"{m.case}, {m.contestant}: {m.verdict}"
-        for m in recording.measurements
-        if m.verdict not in ("", "cannot")
-    ]
+    cases: dict[tuple[str, str], list[str]] = {}
+    for m in recording.measurements:
+        if m.verdict not in ("", "cannot"):
+            cases.setdefault((m.contestant, m.verdict), []).append(m.case)
+    return [f"{', '.join(found)}, {who}: {what}" for (who, what), found in cases.items()]
 
 
 def grids(recording: Recording) -> Sequence[Grid]:
