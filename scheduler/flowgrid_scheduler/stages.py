@@ -58,6 +58,8 @@ class Stage:
         self.states = bytearray([_SUCCEEDED if given else _PENDING]) * count
         self.launches = array("i", [0]) * count
         """Attempts launched so far: the number of the next one."""
+        self.numbers_skipped = 0
+        """Attempt numbers that nobody was given: another scheduler counts from elsewhere."""
         self.queue = TaskQueue(0 if given else count)
         self.remaining = 0 if given else count
         """Tasks that must still succeed: PENDING or LIVE."""
@@ -163,6 +165,7 @@ class Stage:
             self.states[partition] = _SUCCEEDED if held else _LOST
         count = len(self.states)
         self.launches = array("i", [first_attempt]) * count
+        self.numbers_skipped = first_attempt * count - sum(s != _PENDING for s in self.states)
         pending = [p for p in range(count) if self.states[p] == _PENDING]
         self.remaining = len(pending)
         self.queue = TaskQueue(0)
@@ -176,6 +179,7 @@ class Stage:
         self.states[partition] = _LIVE
         self.live += 1
         self.contenders[partition] = [attempt.number]
+        self.numbers_skipped -= 1
 
     def recompute(self, partitions: Iterable[int]) -> None:
         """LOST to PENDING: somebody needs them again."""
@@ -252,7 +256,7 @@ class Stage:
             tasks=len(self.states),
             running=self.running,
             succeeded=self.states.count(_SUCCEEDED),
-            attempts=sum(self.launches),
+            attempts=sum(self.launches) - self.numbers_skipped,
         )
 
     def fingerprint(self) -> list[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import duckdb
@@ -60,3 +61,4 @@ def test_a_problem_is_counted_and_shown() -> None:
     assert tally.problems.total() == 1
     assert any(line.split() == ["litter", "1"] for line in tally.lines())
     assert tally.rework_percent == pytest.approx(10)
+    assert json.loads(json.dumps(tally.figures()))["problems"]["litter"] == 1

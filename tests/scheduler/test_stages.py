@@ -248,3 +248,12 @@ def test_the_departed_are_remembered_within_a_bound() -> None:
     assert 4 not in departed
     assert 5 in departed
     assert 10_004 in departed
+
+
+def test_attempts_are_counted_across_schedulers_and_not_by_their_numbers() -> None:
+    stage = Stage(1, maps(4))
+    stage.restore([(0, True), (1, False)], first_attempt=1 << 16)
+    assert stage.status().attempts == 2
+    stage.adopt(AttemptId(1, 0, 2, 7))
+    stage.launch(3)
+    assert stage.status().attempts == 4
