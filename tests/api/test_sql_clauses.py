@@ -164,6 +164,10 @@ select id, x from s, unnest(l) as x
 select id, unnest(l) + 1 as y from s order by y desc
 select unnest(l) as x, count(*) from s group by l
 select distinct unnest(l), unnest(l) from s
+select id, unnest(l), unnest([7, 8]) + id, id * 2 from s
+select unnest(l), unnest(null::integer[]) from s
+select a, unnest(list(b)), unnest(list(c order by c)) from t group by a
+select id from s where id in (select unnest([1, 2]) + unnest([0, 1, 2]))
 select unnest(list(a)) from t
 select * from s, lateral (select unnest(s.l) as e) q
 select x, count(*) from (select unnest(l) as x from s) group by x

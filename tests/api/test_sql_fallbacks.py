@@ -25,7 +25,7 @@ def answers() -> Iterator[Answers]:
         ("VALUES (1, 2), (3, 4)", "VALUES"),
         ("SELECT a, c FROM t ASOF FULL JOIN u ON t.a >= u.k", "ASOF FULL JOIN"),
         ("SELECT unnest(st) FROM s", "unnest of STRUCT(x INTEGER, y STRUCT(z VARCHAR))"),
-        ("SELECT unnest(l), unnest([1]) FROM s", "several unnest in one select list"),
+        ("SELECT unnest([{'a': 1}], recursive := true)", "unnest with options"),
         (
             "SELECT coalesce(*columns(['a', 'b'])) FROM t",
             "COLUMNS(…) unpacked, or several that differ",

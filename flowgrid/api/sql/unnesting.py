@@ -18,26 +18,47 @@ from flowgrid.protocol.fragment import Field
 
 
 def unnested(expressions: list[Expr], block: Block) -> list[Expr]:
-    """Expressions of a select list with ``unnest(list)`` as a column that the relation now has."""
-    found = {node for expression in expressions for node in expression.find_all(exp.Explode)}
+    """Expressions of a select list with ``unnest(list)`` as a column that the relation now has.
+
+    Several lists are walked side by side; a short one goes on with NULLs.
+    """
+    found = dict.fromkeys(
+        node for expression in expressions for node in expression.find_all(exp.Explode)
+    )
     if not found:
         return expressions
-    if len(found) > 1:
-        raise CannotPartition("several unnest in one select list")
-    (call,) = found
-    if call.expressions:
+    if any(call.expressions for call in found):
         raise CannotPartition("unnest with options")
-    items = answered(call.this, block)
-    _check_list(items, block.relation, block.context)
-    name = block.context.names.computed()
-    passed = tuple(Named(known, column(known)) for known in block.relation.columns)
-    rows = Project(block.relation, (*passed, Named(name, items)))
-    block.relation = Unnest(rows, name, keep_empty=False)
+    lists = [answered(call.this, block) for call in found]
+    for items in lists:
+        _check_list(items, block.relation, block.context)
+    names: dict[Expr, str] = {call: block.context.names.computed() for call in found}
+    if len(lists) == 1:
+        (name,) = names.values()
+        block.relation = _rows(block.relation, Named(name, lists[0]))
+    else:
+        zipped = block.context.names.computed()
+        items = exp.Anonymous(this="list_zip", expressions=lists)
+        passed = [Named(known, column(known)) for known in block.relation.columns]
+        parts = [Named(name, _part(zipped, index)) for index, name in enumerate(names.values())]
+        rows = _rows(block.relation, Named(zipped, items))
+        block.relation = Project(rows, (*passed, *parts))
 
     def replace(node: Expr) -> Expr:
-        return column(name) if node == call else node
+        return column(names[node]) if node in names else node
 
     return [expression.copy().transform(replace, copy=False) for expression in expressions]
+
+
+def _rows(relation: Node, items: Named) -> Node:
+    """A row for each of the items, with the relation's columns."""
+    passed = tuple(Named(known, column(known)) for known in relation.columns)
+    return Unnest(Project(relation, (*passed, items)), items.name, keep_empty=False)
+
+
+def _part(zipped: str, index: int) -> Expr:
+    number = exp.Literal.number(index + 1)
+    return exp.Anonymous(this="struct_extract_at", expressions=[column(zipped), number])
 
 
 def unnest_table(items: Expr, name: str, context: Context) -> Node:
