@@ -8,12 +8,12 @@ legal and change nothing.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import signal
 from collections import deque
 from typing import assert_never
 
 from flowgrid.ids import AttemptId, JobId, StageId
+from flowgrid.protocol.departures import CopyBlocks
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.job_graph import StageOutputs, StageSpec
 from flowgrid.protocol.messages import (
@@ -34,9 +34,11 @@ from flowgrid.protocol.messages import (
     LocateInputs,
     StopExecutor,
 )
+from flowgrid_executor.copies import Copies
 from flowgrid_executor.events import (
     Action,
     AnswerRollCall,
+    BlocksFetched,
     ClearSpill,
     DropAllBlocks,
     DropBlocks,
@@ -68,6 +70,7 @@ from flowgrid_executor.slot_protocol import (
     SlotForked,
     describe_exit,
 )
+from flowgrid_executor.slot_state import Slot, SlotState
 
 FORK_PAUSE_S = 1.0
 """A slot that dies without an attempt, or cannot be forked, is forked again after a pause: the machine
@@ -82,29 +85,6 @@ MOMENT_S = 1.0
 
 TEMPLATE_DEATHS_MAX = 3
 """A template that dies this often without forking one slot will never fork one."""
-
-
-class SlotState(enum.Enum):
-    """A slot's life: forking → idle ⇄ running; running → dying when cancelled; dead → forking again.
-
-    Resting is the pause before the fork of a slot that died idle.
-    """
-
-    FORKING = enum.auto()
-    IDLE = enum.auto()
-    RUNNING = enum.auto()
-    DYING = enum.auto()
-    RESTING = enum.auto()
-
-
-@dataclasses.dataclass(slots=True)
-class _Slot:
-    number: int
-    state: SlotState = SlotState.FORKING
-    attempt: AttemptId | None = None
-    hung_up: bool = False
-    rests_until: float = 0.0
-    began_at: float = 0.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -127,11 +107,12 @@ class ExecutorCore:
 
     def __init__(self, setup: ExecutorSetup, now: float) -> None:
         self._setup = setup
-        self._slots = [_Slot(number) for number in range(setup.slot_count)]
+        self._slots = [Slot(number) for number in range(setup.slot_count)]
         self._stages: dict[StageId, _Stage] = {}
         self._backlog: deque[_Waiting] = deque()
         self._holdings = Holdings()
         self._dropping: set[JobId] = set()
+        self._copies = Copies()
         self._fenced: str | None = None
         self._now = self._heard_at = now
         self._template_deaths = 0
@@ -156,6 +137,8 @@ class ExecutorCore:
                 return self._template_died(event.exit_code, now)
             case Tick():
                 return self._tick(now)
+            case BlocksFetched():
+                return self._copies.ended(event, self._holdings) + self._after_deaths(now)
             case LinkBroken():
                 return self._fence(event.reason, now)
             case StopRequested() | StopExecutor():
@@ -186,6 +169,8 @@ class ExecutorCore:
                 return [a for attempt in event.attempts for a in self._cancel(attempt)]
             case DropAttempts():
                 return [a for attempt in event.attempts for a in self._drop(attempt)]
+            case CopyBlocks():
+                return self._copies.begin(event)
             case DropJob():
                 return self._drop_job(event.job)
             case _:
@@ -228,7 +213,7 @@ class ExecutorCore:
                 actions.append(Send(AttemptStarted(waiting.attempt)))
         return actions
 
-    def _request(self, slot: _Slot, waiting: _Waiting) -> RunAttempt:
+    def _request(self, slot: Slot, waiting: _Waiting) -> RunAttempt:
         spec, partition = waiting.spec, waiting.attempt.partition
         return RunAttempt(
             attempt=waiting.attempt,
@@ -262,6 +247,9 @@ class ExecutorCore:
         return []
 
     def _drop(self, attempt: AttemptId) -> list[Action]:
+        if attempt in self._copies:
+            self._copies.forget(attempt)
+            return []
         self._holdings.drop(attempt)
         # What runs is cancelled; its files are deleted when its slot is dead and cannot write more.
         return self._cancel(attempt) or self._unless_running(attempt, DropBlocks(attempt))
@@ -275,12 +263,14 @@ class ExecutorCore:
         doomed = [w.attempt for w in self._backlog if w.attempt.job == job.number]
         doomed += [s.attempt for s in self._slots if s.attempt and s.attempt.job == job.number]
         actions = [action for attempt in doomed for action in self._cancel(attempt)]
+        self._copies.forget_job(job)
         self._dropping.add(job)
         return actions + self._drop_idle_jobs()
 
     def _drop_idle_jobs(self) -> list[Action]:
         """Delete the dropped jobs that no slot can write for any more."""
         busy = {slot.attempt.job for slot in self._slots if slot.attempt is not None}
+        busy |= self._copies.jobs()
         idle = sorted(job for job in self._dropping if job.number not in busy)
         self._dropping.difference_update(idle)
         return [DropJobBlocks(job) for job in idle]
@@ -322,7 +312,7 @@ class ExecutorCore:
             actions.append(ForkSlot(slot.number))
         return actions + self._after_deaths(now)
 
-    def _bury(self, slot: _Slot, how: str) -> list[Action]:
+    def _bury(self, slot: Slot, how: str) -> list[Action]:
         """Settle what a dead slot was running; it is to be forked again."""
         actions: list[Action] = [ClearSpill(slot.number)]
         attempt, cancelled = slot.attempt, slot.state is SlotState.DYING
@@ -364,6 +354,7 @@ class ExecutorCore:
         self._backlog.clear()
         self._dropping.clear()
         self._holdings.clear()
+        self._copies.forget_all()
         kills: list[Action] = []
         for slot in self._slots:
             if slot.state is SlotState.RUNNING:
@@ -375,7 +366,7 @@ class ExecutorCore:
         """What had to wait until a slot could write no more."""
         if self._fenced is None:
             return self._drop_idle_jobs()
-        if any(slot.attempt is not None for slot in self._slots):
+        if self._copies or any(slot.attempt is not None for slot in self._slots):
             return []
         reason, self._fenced, self._heard_at = self._fenced, None, now
         return [DropAllBlocks(), Rejoin(reason)]

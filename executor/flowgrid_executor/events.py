@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from flowgrid.ids import AttemptId, JobId
+from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import FromExecutor, ToExecutor
 from flowgrid.protocol.reports import HeldAttempt
 from flowgrid_executor.slot_protocol import (
@@ -58,6 +59,13 @@ class StopRequested(msgspec.Struct, frozen=True):
     reason: str
 
 
+class BlocksFetched(msgspec.Struct, frozen=True):
+    """A `FetchBlocks` has ended; `error` is why it failed, or ""."""
+
+    attempt: AttemptId
+    error: str = ""
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
@@ -72,6 +80,7 @@ Event: TypeAlias = (
     | SchedulerHeard
     | LinkBroken
     | StopRequested
+    | BlocksFetched
     | Tick
 )
 
@@ -97,6 +106,13 @@ class KeepBlocks(msgspec.Struct, frozen=True):
     """The attempt succeeded: its block file counts as held."""
 
     attempt: AttemptId
+
+
+class FetchBlocks(msgspec.Struct, frozen=True):
+    """Copy the attempt's block file from another executor, and say when it has ended."""
+
+    attempt: AttemptId
+    source: ExecutorAddress
 
 
 class DropBlocks(msgspec.Struct, frozen=True):
@@ -152,6 +168,7 @@ Action: TypeAlias = (
     | KillSlot
     | RunInSlot
     | KeepBlocks
+    | FetchBlocks
     | DropBlocks
     | DropJobBlocks
     | DropAllBlocks

@@ -23,9 +23,11 @@ _decoder = msgspec.msgpack.Decoder(AttemptReport)
 class _Holding:
     __slots__ = ("inputs", "report", "slices")
 
-    def __init__(self, request: RunAttempt) -> None:
-        self.inputs = request.inputs
-        self.slices = request.slices
+    def __init__(
+        self, inputs: tuple[StageOutputs, ...] = (), slices: tuple[Slice | None, ...] = ()
+    ) -> None:
+        self.inputs = inputs
+        self.slices = slices
         self.report: bytes | None = None
 
     def claim(self, attempt: AttemptId) -> HeldAttempt:
@@ -41,10 +43,15 @@ class Holdings:
         self._held: dict[AttemptId, _Holding] = {}
 
     def begin(self, request: RunAttempt) -> None:
-        self._held[request.attempt] = _Holding(request)
+        self._held[request.attempt] = _Holding(request.inputs, request.slices)
 
     def finish(self, attempt: AttemptId, report: AttemptReport) -> None:
         self._held[attempt].report = _encoder.encode(report)
+
+    def take_over(self, attempt: AttemptId, report: AttemptReport) -> None:
+        """Blocks that another executor's attempt wrote are here now."""
+        self._held[attempt] = _Holding()
+        self.finish(attempt, report)
 
     def drop(self, attempt: AttemptId) -> None:
         self._held.pop(attempt, None)

@@ -31,6 +31,7 @@ from flowgrid.protocol.waits import AttemptProgress
 from flowgrid.transport.block_server import BlockServer
 from flowgrid.transport.host import host_identity
 from flowgrid.transport.security import Keys, admission
+from flowgrid_executor.block_copier import BlockCopier
 from flowgrid_executor.block_store import BlockStore
 from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import (
@@ -42,6 +43,7 @@ from flowgrid_executor.events import (
     DropJobBlocks,
     Event,
     Exit,
+    FetchBlocks,
     KeepBlocks,
     Rejoin,
     RunInSlot,
@@ -132,12 +134,14 @@ class ExecutorServer:
         self._data_address = data_address
         self._context = context
         self._keys = keys
+        self._copier = BlockCopier(context, keys, self._setup.host, options.directory)
         self._core = ExecutorCore(self._setup, time.monotonic())
         self._outbox: list[FromExecutor] = []
         self._exit: Exit | None = None
         self._join()
 
     def close(self) -> None:
+        self._copier.close()
         self._link.close()
 
     def run(self, signals: socket.socket) -> int:
@@ -148,6 +152,8 @@ class ExecutorServer:
         while self._exit is None:
             arrived = self._wait(signals, max(beat_at - time.monotonic(), 0.0))
             happened: list[Event] = [*self._link.events()]
+            if self._copier.fileno() in arrived:
+                happened += self._copier.ended()
             if self._slots.fileno() in arrived:
                 happened += self._slots.events()
             if signals.fileno() in arrived:
@@ -172,7 +178,7 @@ class ExecutorServer:
 
     def _wait(self, signals: socket.socket, timeout_s: float) -> set[object]:
         poller = zmq.Poller()
-        for readable in (self._slots, signals, *self._link.sockets):
+        for readable in (self._slots, self._copier, signals, *self._link.sockets):
             poller.register(readable, zmq.POLLIN)
         if self._options.owner_fd is not None:
             poller.register(self._options.owner_fd, zmq.POLLIN)
@@ -203,6 +209,8 @@ class ExecutorServer:
                 self._slots.start_template()
             case KeepBlocks():
                 self._store.keep(action.attempt)
+            case FetchBlocks():
+                self._copier.fetch(action.attempt, action.source)
             case DropBlocks():
                 self._store.drop(action.attempt)
             case DropJobBlocks():

@@ -21,6 +21,7 @@ _COMMANDS = {
     "executor": ("flowgrid.cli.cluster", "Offer this machine's slots to a scheduler."),
     "status": ("flowgrid.cli.status", "Show executors and jobs of a cluster."),
     "why": ("flowgrid.cli.why", "Show what a job of a cluster waits for."),
+    "decommission": ("flowgrid.cli.decommission", "Let an executor leave without losing its work."),
     "clean": ("flowgrid.cli.clean", "Remove what interrupted jobs and killed processes left."),
     "bench": ("flowgrid.cli.bench", "Run a benchmark, in a checkout."),
     "keys": ("flowgrid.cli.keys", "Make the keys of a cluster that spans machines."),

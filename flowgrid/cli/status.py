@@ -42,7 +42,7 @@ def _show(scheduler: str, found: ClusterStatus) -> None:
     for one in found.executors:
         executors.add_row(
             escape(one.executor.name),
-            "excluded" if one.excluded else "active",
+            "leaving" if one.leaving else "excluded" if one.excluded else "active",
             escape(one.host),
             str(one.slots),
             str(one.running),
@@ -57,6 +57,8 @@ def _show(scheduler: str, found: ClusterStatus) -> None:
     console = Console()
     console.print(executors)
     for one in found.executors:
+        if one.leaving:
+            console.print(f"{one.executor.name} is leaving: {one.leaving}", markup=False)
         if one.excluded:
             console.print(f"{one.executor.name} gets no new attempts: {one.excluded}", markup=False)
     console.print(jobs)

@@ -15,6 +15,15 @@ import msgspec
 
 from flowgrid.ids import AttemptId, ExecutorId, JobId, StageId
 from flowgrid.protocol.compatibility import Versions
+from flowgrid.protocol.departures import (
+    BlocksCopied,
+    CopyBlocks,
+    CopyFailed,
+    DecommissionAnswered,
+    DecommissionExecutor,
+    ExecutorExcluded,
+    ExecutorReadmitted,
+)
 from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.job_graph import (
     ExecutorAddress,
@@ -104,6 +113,7 @@ FromDriver: TypeAlias = (
     | CloseSession
     | AskStatus
     | AskWhy
+    | DecommissionExecutor
     | ReportFetchFailed
 )
 
@@ -132,20 +142,6 @@ class SayAgain(msgspec.Struct, frozen=True, tag=True):
 class ClusterChanged(msgspec.Struct, frozen=True, tag=True):
     executors: int
     slots: int
-
-
-class ExecutorExcluded(msgspec.Struct, frozen=True, tag=True):
-    """An executor gets no new attempts for `duration_s`, because of `reason`."""
-
-    executor: ExecutorId
-    reason: str
-    duration_s: float
-
-
-class ExecutorReadmitted(msgspec.Struct, frozen=True, tag=True):
-    """It gets new attempts again."""
-
-    executor: ExecutorId
 
 
 class JobAccepted(msgspec.Struct, frozen=True, tag=True):
@@ -217,6 +213,7 @@ ToDriver: TypeAlias = (
     | ClusterChanged
     | ExecutorExcluded
     | ExecutorReadmitted
+    | DecommissionAnswered
     | JobAccepted
     | StageSucceeded
     | StageProgressed
@@ -276,6 +273,8 @@ FromExecutor: TypeAlias = (
     | AttemptSucceeded
     | AttemptFailed
     | AttemptCancelled
+    | BlocksCopied
+    | CopyFailed
     | ExecutorLeft
     | KeepAlive
 )
@@ -362,6 +361,7 @@ ToExecutor: TypeAlias = (
     | LaunchAttempts
     | CancelAttempts
     | DropAttempts
+    | CopyBlocks
     | DropJob
     | StopExecutor
 )

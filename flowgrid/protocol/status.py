@@ -16,6 +16,8 @@ class ExecutorStatus(msgspec.Struct, frozen=True):
     blocks_bytes: int
     excluded: str = ""
     """Why it gets no new attempts for a while."""
+    leaving: str = ""
+    """What it still has to see done before it leaves."""
 
 
 class StageStatus(msgspec.Struct, frozen=True):

@@ -20,6 +20,12 @@ from flowgrid.config import Config
 from flowgrid.errors import ConnectError, NoExecutorsError
 from flowgrid.ids import JobId
 from flowgrid.protocol.codec import driver_envelopes, to_driver_envelopes
+from flowgrid.protocol.departures import (
+    DecommissionAnswered,
+    DecommissionExecutor,
+    ExecutorExcluded,
+    ExecutorReadmitted,
+)
 from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.job_graph import StageSpec
 from flowgrid.protocol.messages import (
@@ -30,8 +36,6 @@ from flowgrid.protocol.messages import (
     ClusterChanged,
     ClusterStatus,
     DriverEnvelope,
-    ExecutorExcluded,
-    ExecutorReadmitted,
     FromDriver,
     JobAccepted,
     JobFailed,
@@ -55,7 +59,7 @@ from flowgrid.transport.sockets import connect_dealer
 
 JobEvent: TypeAlias = StageSucceeded | StageProgressed | JobStalled | JobSucceeded | JobFailed
 
-Answer = TypeVar("Answer", ClusterStatus, JobWaits)
+Answer = TypeVar("Answer", ClusterStatus, JobWaits, DecommissionAnswered)
 
 
 class Job:
@@ -274,7 +278,7 @@ class JobClient:
                 self._happened(JobId(message.stage.job), message)
             case JobStalled() | JobSucceeded() | JobFailed():
                 self._happened(message.job, message)
-            case JobWaits() | SayAgain():
+            case JobWaits() | DecommissionAnswered() | SayAgain():
                 pass  # the answer to a question that sessions do not ask; the link's business
             case _:
                 with self._changed:
@@ -345,6 +349,13 @@ def ask_status(address: str, keys: Keys | None, timeout_s: float) -> ClusterStat
 def ask_why(address: str, keys: Keys | None, timeout_s: float, job: JobId) -> tuple[Wait, ...]:
     """The chain of what a job waits for; none if there is no such job. Raises `ConnectError`."""
     return _ask(address, keys, timeout_s, AskWhy(job), JobWaits).waits
+
+
+def decommission(
+    address: str, keys: Keys | None, timeout_s: float, executor: str
+) -> DecommissionAnswered:
+    """Let an executor leave, when its work is done and its blocks are moved. Raises `ConnectError`."""
+    return _ask(address, keys, timeout_s, DecommissionExecutor(executor), DecommissionAnswered)
 
 
 def _ask(

@@ -17,6 +17,7 @@ from flowgrid.protocol.job_graph import (
     StageSpec,
     StageStatistics,
 )
+from flowgrid.protocol.reports import AttemptReport
 
 NOBODY = -1
 
@@ -89,6 +90,11 @@ class BlockCatalog:
         self._bytes[part] = array("q", cells[1])
         self._digests[part] = array("Q", cells[2])
 
+    def move(self, partition: int, holder: int) -> None:
+        """The winner's blocks are elsewhere now, and are the same."""
+        self.holders[partition] = holder
+        self.version += 1
+
     def unregister(self, partition: int) -> None:
         """The winner's blocks are gone; what is known of its rows stays."""
         self.attempts[partition] = self.holders[partition] = NOBODY
@@ -107,6 +113,12 @@ class BlockCatalog:
     def digests_of(self, partition: int) -> list[int]:
         """One digest per target, of the last winner."""
         return list(self._digests[self._part(partition)])
+
+    def report_of(self, partition: int) -> AttemptReport:
+        """What the last winner said of its blocks."""
+        part = self._part(partition)
+        rows, bytes_, digests = self._rows[part], self._bytes[part], self._digests[part]
+        return AttemptReport((), tuple(rows), tuple(bytes_), tuple(digests))
 
     def cells_of(self, partition: int) -> tuple[bytes, bytes, bytes]:
         """Rows, bytes and digests of the last winner, as they lie in memory."""

@@ -88,7 +88,7 @@ class ClusterState:
 
     def announce_cluster(self) -> None:
         """Tell every driver how large the cluster is now."""
-        changed = ClusterChanged(len(self.executors.alive), self.executors.slots)
+        changed = ClusterChanged(len(self.executors.staying()), self.executors.slots)
         for session in self.sessions.open:
             self.out.to_driver(session, changed)
 

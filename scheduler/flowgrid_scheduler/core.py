@@ -15,6 +15,7 @@ import msgspec
 
 from flowgrid.config import Config
 from flowgrid.ids import ExecutorId
+from flowgrid.protocol.departures import BlocksCopied, CopyFailed, DecommissionExecutor
 from flowgrid.protocol.messages import (
     AskStatus,
     AskWhy,
@@ -39,6 +40,7 @@ from flowgrid.protocol.messages import (
     StopExecutor,
 )
 from flowgrid_scheduler import (
+    departures,
     drivers,
     exclusion,
     launches,
@@ -97,6 +99,7 @@ class SchedulerCore:
                 recovery.check_grace(state)
                 drivers.check_leases(state)
                 exclusion.check_exclusions(state)
+                departures.advance(state)
                 launches.revoke_backlog(state)
                 state.report_owed()
                 self._movements.check(state)
@@ -187,6 +190,10 @@ class SchedulerCore:
                 outcomes.attempt_failed(self.state, executor, message)
             case AttemptCancelled():
                 outcomes.attempt_cancelled(self.state, executor, message)
+            case BlocksCopied():
+                departures.blocks_copied(self.state, executor, message.attempt)
+            case CopyFailed():
+                departures.copy_failed(self.state, executor, message.attempt)
             case ExecutorLeft():
                 reason = f"it left: {message.reason}"
                 recovery.lose_executor(self.state, executor, reason, in_good_order=True)
@@ -241,6 +248,8 @@ class SchedulerCore:
         match word:
             case AskStatus():
                 state.out.to_driver(name, state.status())
+            case DecommissionExecutor():
+                state.out.to_driver(name, departures.decommission(state, word.executor))
             case AskWhy():
                 state.out.to_driver(name, JobWaits(word.job, why(state, word.job)))
             case OpenSession() if (

@@ -7,6 +7,7 @@ from typing import assert_never
 from flowgrid.config import Config
 from flowgrid.errors import ConfigError
 from flowgrid.ids import JobId
+from flowgrid.protocol.departures import DecommissionExecutor
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.messages import (
     AddStages,
@@ -27,7 +28,7 @@ from flowgrid.protocol.messages import (
     StageSucceeded,
     SubmitJob,
 )
-from flowgrid_scheduler import recovery
+from flowgrid_scheduler import departures, recovery
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.jobs import GraphError, Job, JobState
 from flowgrid_scheduler.sessions import Session
@@ -111,6 +112,9 @@ def answer(state: ClusterState, session: Session, message: FromDriver) -> None:
             end_session(state, session)
         case AskStatus():
             state.out.to_driver(session.id, state.status())
+        case DecommissionExecutor():
+            answered = departures.decommission(state, message.executor)
+            state.out.to_driver(session.id, answered)
         case AskWhy():
             state.out.to_driver(session.id, JobWaits(message.job, why(state, message.job)))
         case OpenSession() | KeepAlive():

@@ -12,8 +12,8 @@ that takes attempts is not excluded, and if all others have gone, the least susp
 from __future__ import annotations
 
 from flowgrid.ids import AttemptId
+from flowgrid.protocol.departures import ExecutorExcluded, ExecutorReadmitted
 from flowgrid.protocol.failures import Failure, FetchCause
-from flowgrid.protocol.messages import ExecutorExcluded, ExecutorReadmitted
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.executors import Executor
 from flowgrid_scheduler.launches import take_back_assigned
@@ -84,7 +84,7 @@ def check_exclusions(state: ClusterState) -> None:
 
 def keep_somebody(state: ClusterState) -> None:
     """Take back the least suspect if nobody else is left."""
-    excluded = [one for one in state.executors.alive.values() if one.excluded]
+    excluded = [one for one in state.executors.staying() if one.excluded]
     if excluded and not state.executors.taking():
         _readmit(state, min(excluded, key=lambda one: (len(one.evidence), one.index)))
 

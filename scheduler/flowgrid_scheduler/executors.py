@@ -6,6 +6,7 @@ given twice, so that arrays can hold it. What is lost never comes back under the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -42,6 +43,23 @@ class Departed(Generic[T]):
         return iter(self._names)
 
 
+@dataclasses.dataclass(slots=True)
+class Departure:
+    """What an executor that is to leave still has to see done (`departures`)."""
+
+    copies: dict[AttemptId, int] = dataclasses.field(default_factory=dict)
+    """Blocks on their way, with the index of the executor that fetches them."""
+    tries: dict[AttemptId, int] = dataclasses.field(default_factory=dict)
+    """Copies that failed."""
+    readers: dict[AttemptId, None] = dataclasses.field(default_factory=dict)
+    """Attempts that were told to read here what has moved since."""
+    stopping: bool = False
+
+    def fingerprint(self) -> list[object]:
+        counts = [[str(a), n] for both in (self.copies, self.tries) for a, n in both.items()]
+        return [counts, [str(reader) for reader in self.readers], self.stopping]
+
+
 class Executor:
     """One living executor as the scheduler sees it."""
 
@@ -65,6 +83,7 @@ class Executor:
         self.excluded = ""
         """Why it gets no new attempts for a while, or ""."""
         self.excluded_until_s = 0.0
+        self.departure: Departure | None = None
         self.told: dict[int, dict[int, tuple[int, ...]]] = {}
         """By job and stage: described, with the versions of the inputs that were last located."""
         self._owed: tuple[int, float] | None = None
@@ -133,7 +152,14 @@ class Executor:
             heartbeat_age_s=awake_s - self.heard_s,
             blocks_bytes=self.blocks_bytes,
             excluded=self.excluded,
+            leaving=self._leaving(),
         )
+
+    def _leaving(self) -> str:
+        if self.departure is None:
+            return ""
+        moving, readers = len(self.departure.copies), len(self.departure.readers)
+        return f"{len(self.attempts)} attempts, {moving} blocks on their way, {readers} readers"
 
     def fingerprint(self) -> list[object]:
         """Everything that matters here as plain data."""
@@ -144,7 +170,8 @@ class Executor:
         ]
         numbers = [self.index, self.slots, self.received, self.heard_s, self.blocks_bytes]
         excluded = [self.excluded, self.excluded_until_s, sorted(self.evidence.items())]
-        return [str(self.id), numbers, list(self._owed or ()), attempts, told, excluded]
+        leaving = self.departure.fingerprint() if self.departure is not None else None
+        return [str(self.id), numbers, list(self._owed or ()), attempts, told, excluded, leaving]
 
 
 class Executors:
@@ -199,11 +226,15 @@ class Executors:
         """Those that get new attempts: nobody, while the roll is called."""
         if self.awaited:
             return []
-        return [executor for executor in self.alive.values() if not executor.excluded]
+        return [executor for executor in self.staying() if not executor.excluded]
+
+    def staying(self) -> list[Executor]:
+        """Those that nobody asked to leave."""
+        return [executor for executor in self.alive.values() if executor.departure is None]
 
     @property
     def slots(self) -> int:
-        return sum(executor.slots for executor in self.alive.values())
+        return sum(executor.slots for executor in self.staying())
 
     def fingerprint(self) -> list[object]:
         alive = [executor.fingerprint() for executor in self.alive.values()]

@@ -27,7 +27,8 @@ def check(core: SchedulerCore) -> None:
             attempts[attempt] += 1
             running[attempt.job, attempt.stage] += current is AttemptState.RUNNING
     assert all(count == 1 for count in attempts.values()), "an attempt runs twice"
-    assert state.executors.taking() or state.executors.awaited or not state.executors.alive, (
+    executors = state.executors
+    assert executors.taking() or executors.awaited or not executors.staying(), (
         "everybody is excluded"
     )
     assert sorted(j.id for j in state.rotation) == sorted(
@@ -85,8 +86,7 @@ def _check_progress(state: ClusterState, job: Job) -> None:
         if stage.remaining and all(job.stages[edge.stage].complete for edge in stage.spec.inputs)
     ]
     assert job.open == expected, f"{job.id}: the barrier is out of date"
-    alive = list(state.executors.alive.values())
-    if not alive:
+    if not state.executors.staying():
         assert state.nobody_since_s is not None
         return
     queued = [stage for stage in job.open if stage.queue]

@@ -60,6 +60,7 @@ class ExecutorRecord(msgspec.Struct, frozen=True, array_like=True):
     address: ExecutorAddress
     slots: int
     alive: bool
+    leaving: bool = False
 
 
 class SessionRecord(msgspec.Struct, frozen=True, array_like=True):

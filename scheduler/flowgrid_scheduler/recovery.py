@@ -13,6 +13,7 @@ from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFa
 from flowgrid.protocol.messages import Fence, ReportFetchFailed
 from flowgrid_scheduler import exclusion
 from flowgrid_scheduler.attempts import AttemptState
+from flowgrid_scheduler.block_catalog import NOBODY
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.executors import Executor
 from flowgrid_scheduler.jobs import Job, JobState
@@ -30,7 +31,7 @@ def lose_executor(
     state.executors.remove(executor)
     state.log.executor(executor.index)
     state.fence(executor, reason)
-    if not state.executors.alive:
+    if not state.executors.staying() and state.nobody_since_s is None:
         state.nobody_since_s = state.clock.awake_s
     for attempt in list(executor.attempts):
         _lose_attempt(state, executor, attempt, None if in_good_order else reason)
@@ -113,7 +114,11 @@ def result_fetch_failed(state: ClusterState, job: Job, word: ReportFetchFailed) 
     if job.state is not JobState.SUCCEEDED or result is None:
         return  # it is being made
     place = f"result of {job.id}"
-    if not _wrote(result, word.failure.fetch):
+    fetch = word.failure.fetch
+    if fetch is None or not _wrote(result, fetch):
+        return
+    if _has_moved(state, result, fetch):
+        state.out.to_driver(job.session, job.succeeded(state.executors.address_of))
         return
     job.result_fetch_failures += 1
     state.log.job(job.id)
@@ -153,11 +158,22 @@ def _lose_block(state: ClusterState, job: Job, stage: Stage, failure: Failure, p
     if stage.blocks.attempts[producer.partition] != producer.number:
         return False
     holder = stage.blocks.holders[producer.partition]
+    if _has_moved(state, stage, failure.fetch):
+        return False
     lose_blocks(state, stage, [producer.partition])
     if out_of_reach:
         # Its heartbeats are fresh, or it would be lost: only this link may be broken.
         stage.queue.avoid(producer.partition, holder)
     return True
+
+
+def _has_moved(state: ClusterState, stage: Stage, fetch: FetchFailure) -> bool:
+    """Whether the block that could not be read is held by another executor now."""
+    holder = stage.blocks.holders[fetch.producer.partition]
+    current = stage.blocks.attempts[fetch.producer.partition] == fetch.producer.number
+    if not current or holder == NOBODY:
+        return False
+    return state.executors.address_of(holder).executor != fetch.holder
 
 
 def check_silence(state: ClusterState) -> None:
@@ -176,6 +192,8 @@ def check_grace(state: ClusterState) -> None:
     if state.nobody_since_s is None:
         return
     for job in list(state.rotation):
+        if any(stage.live for stage in job.stages):
+            continue  # on an executor that leaves when it has finished them
         grace_s = job.config.scheduler_no_executors_grace_s
         waited_s = state.clock.awake_s - max(state.nobody_since_s, job.running_since_s)
         if waited_s >= grace_s:

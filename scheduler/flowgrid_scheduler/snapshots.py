@@ -14,6 +14,7 @@ from flowgrid.config import Config
 from flowgrid.ids import JobId
 from flowgrid_scheduler.block_catalog import NOBODY
 from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
+from flowgrid_scheduler.executors import Departure
 from flowgrid_scheduler.job_log import (
     CLUSTER,
     Changes,
@@ -72,7 +73,9 @@ def _executor_record(state: ClusterState, index: int) -> ExecutorRecord | None:
     if known is None:
         return None
     address, slots = known
-    return ExecutorRecord(address, slots, address.executor in state.executors.alive)
+    executor = state.executors.alive.get(address.executor)
+    leaving = executor is not None and executor.departure is not None
+    return ExecutorRecord(address, slots, executor is not None, leaving)
 
 
 def _session_record(state: ClusterState, number: int) -> SessionRecord | None:
@@ -171,7 +174,9 @@ def restore(
 
 def _restore_executor(state: ClusterState, index: int, record: ExecutorRecord) -> None:
     state.executors.restore(index, record.address, record.slots, record.alive)
-    if record.alive:
+    if record.leaving:
+        state.executors.alive[record.address.executor].departure = Departure()
+    elif record.alive:
         state.nobody_since_s = None
 
 

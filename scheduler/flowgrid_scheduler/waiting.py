@@ -27,7 +27,8 @@ def why(state: ClusterState, id_: JobId) -> tuple[Wait, ...]:
         return ()
     if job.state is JobState.SUCCEEDED:
         return (_driver(state, job, "has succeeded and keeps its result until it is released"),)
-    if not state.executors.alive:
+    live = any(stage.live for stage in job.stages)
+    if not state.executors.alive or not (live or state.executors.staying()):
         return (_nobody(state, job),)
     unfinished = next((stage for stage in reversed(job.stages) if stage.remaining), None)
     if unfinished is None:
@@ -117,13 +118,16 @@ def _roll_call(state: ClusterState, head: str) -> Wait:
 
 
 def _slot(state: ClusterState, head: str) -> Wait:
-    """Every task waits for a slot of those who take new attempts: all their places are taken."""
-    taking = state.executors.taking()
+    """Every task waits for a slot of those who take new attempts: all their places are taken. If
+    everybody leaves, it waits for what still runs on them."""
+    taking = state.executors.taking() or list(state.executors.alive.values())
     places = sum(executor.slots for executor in taking)
     taken = sum(len(executor.attempts) for executor in taking)
     executor = max(taking, key=lambda one: len(one.attempts))
-    excluded = [one.id.name for one in state.executors.alive.values() if one.excluded]
-    beside = f" ({', '.join(excluded)} gets no new attempts)" if excluded else ""
+    without = [
+        one.id.name for one in state.executors.alive.values() if one.excluded or one.departure
+    ]
+    beside = f" ({', '.join(without)} gets no new attempts)" if without else ""
     attempts = f"for which there are {taken} attempts"
     text = f"{head} one of {places} slots{beside}, {attempts}{_busy_with(executor)}"
     occupant = next(iter(executor.attempts), None)

@@ -9,6 +9,7 @@ import pytest
 
 from flowgrid.ids import AttemptId, ExecutorId, JobId, StageId
 from flowgrid.protocol import codec
+from flowgrid.protocol.departures import BlocksCopied, CopyBlocks, DecommissionExecutor
 from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
 from flowgrid.protocol.fragment import (
     BlocksLeaf,
@@ -21,6 +22,7 @@ from flowgrid.protocol.fragment import (
 )
 from flowgrid.protocol.job_graph import (
     NOTHING,
+    ExecutorAddress,
     OutputKind,
     Slice,
     StageInput,
@@ -45,7 +47,7 @@ from flowgrid.protocol.messages import (
 from flowgrid.protocol.reports import AttemptReport, WrittenFile
 from flowgrid.protocol.versions import local_versions
 
-COVERS = ["messages", "failures", "fragment", "job_graph"]
+COVERS = ["messages", "departures", "failures", "fragment", "job_graph"]
 
 EXECUTOR = ExecutorId("a", 2**64 - 1)
 ATTEMPT = AttemptId(1, 2, 3, 4)
@@ -78,6 +80,7 @@ def test_a_driver_is_understood() -> None:
             OpenSession("f" * 32, "me", local_versions(), {"executor.memory": "1g"}),
             SubmitJob(1, "query", (STAGE,), complete=True),
             CancelJob(JobId(1), "enough"),
+            DecommissionExecutor("e2"),
             KeepAlive(),
         ),
     )
@@ -87,7 +90,13 @@ def test_a_driver_is_understood() -> None:
 def test_an_executor_is_understood() -> None:
     report = AttemptReport((10,), (1, 2), (100, 200), (2**64 - 1, 0), (WrittenFile("a", 1, 2),))
     envelope = ExecutorEnvelope(
-        EXECUTOR, 7, (AttemptSucceeded(ATTEMPT, report), AttemptFailed(ATTEMPT, FAILURE))
+        EXECUTOR,
+        7,
+        (
+            AttemptSucceeded(ATTEMPT, report),
+            AttemptFailed(ATTEMPT, FAILURE),
+            BlocksCopied(ATTEMPT),
+        ),
     )
     assert codec.executor_envelopes.decode(codec.executor_envelopes.encode(envelope)) == envelope
 
@@ -99,7 +108,12 @@ def test_the_scheduler_is_understood() -> None:
     assert (
         codec.to_driver_envelopes.decode(codec.to_driver_envelopes.encode(to_driver)) == to_driver
     )
-    to_executor = ToExecutorEnvelope(1, EXECUTOR, 0, (LaunchAttempts((ATTEMPT,)),))
+    copy = CopyBlocks(
+        (ATTEMPT,),
+        (AttemptReport(()),),
+        ExecutorAddress(EXECUTOR, "host", "/blocks", "tcp://host:1"),
+    )
+    to_executor = ToExecutorEnvelope(1, EXECUTOR, 0, (LaunchAttempts((ATTEMPT,)), copy))
     encoded = codec.to_executor_envelopes.encode(to_executor)
     assert codec.to_executor_envelopes.decode(encoded) == to_executor
 

@@ -6,12 +6,11 @@ from flowgrid_scheduler.stages import TaskState
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId
+from flowgrid.protocol.departures import ExecutorExcluded, ExecutorReadmitted
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     CancelAttempts,
-    ExecutorExcluded,
-    ExecutorReadmitted,
     JobSucceeded,
 )
 from tests.scheduler.story import (

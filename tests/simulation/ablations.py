@@ -14,7 +14,7 @@ import pytest
 from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import Action, DropJobBlocks
 from flowgrid_executor.scheduler_link import SchedulerLink
-from flowgrid_scheduler import drivers, exclusion, outcomes, recovery, speculation
+from flowgrid_scheduler import departures, drivers, exclusion, outcomes, recovery, speculation
 from flowgrid_scheduler.block_catalog import BlockCatalog
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.core import SchedulerCore
@@ -196,6 +196,18 @@ def the_last_executor_is_excluded(patch: Patch) -> None:
     patch.setattr(exclusion, "keep_somebody", lambda *_: None)
 
 
+def who_leaves_takes_its_blocks_along(patch: Patch) -> None:
+    patch.setattr(departures, "_held", lambda *_: iter(()))
+
+
+def moved_blocks_are_looked_for_at_their_old_place(patch: Patch) -> None:
+    patch.setattr(BlockCatalog, "move", lambda *_: None)
+
+
+def the_old_place_of_moved_blocks_is_believed(patch: Patch) -> None:
+    patch.setattr(recovery, "_has_moved", lambda *_: False)
+
+
 F = Fault
 
 ABLATIONS = (
@@ -220,4 +232,7 @@ ABLATIONS = (
     Ablation(what_is_not_deterministic_has_rivals, (F.UNSTABLE_STAGE, F.SLOW_EXECUTOR)),
     Ablation(rivals_share_an_executor, (F.SLOW,)),
     Ablation(the_last_executor_is_excluded, (F.BLOCK_VANISHES,)),
+    Ablation(who_leaves_takes_its_blocks_along, (F.DECOMMISSION,)),
+    Ablation(moved_blocks_are_looked_for_at_their_old_place, (F.DECOMMISSION,)),
+    Ablation(the_old_place_of_moved_blocks_is_believed, (F.DECOMMISSION, F.CUT_DATA)),
 )

@@ -11,12 +11,14 @@ from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import (
     Action,
     AnswerRollCall,
+    BlocksFetched,
     ClearSpill,
     DropAllBlocks,
     DropBlocks,
     DropJobBlocks,
     Event,
     Exit,
+    FetchBlocks,
     KeepBlocks,
     Rejoin,
     RunInSlot,
@@ -46,7 +48,7 @@ from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
 from flowgrid.protocol.reports import HeldAttempt
 from flowgrid.protocol.waits import AttemptProgress
 from tests.scheduler.story import VERSIONS
-from tests.simulation.disks import Disk
+from tests.simulation.disks import BlockFile, Disk, ReadError
 from tests.simulation.slot_run import SlotRun
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ FORK_S = 0.02
 DEATH_S = 0.01
 KILL_S = 0.1
 ANSWER_S = 0.001
+COPY_S = 0.3
 
 
 class SimExecutor:
@@ -239,10 +242,29 @@ class SimExecutor:
                 self.link.send_heartbeats_to(action.address)
             case Exit():
                 self.alive = False
+                self.disk.files.clear()
+            case FetchBlocks():
+                copy_s = self.world.dice.random() * COPY_S
+                self.world.timeline.after(copy_s, lambda: self._copy(action))
             case StartTemplate() | KeepBlocks() | ClearSpill():
                 pass  # nothing that could fail here
             case _:
                 assert_never(action)
+
+    def _copy(self, wanted: FetchBlocks) -> None:
+        if not self.alive:
+            return
+        error = ""
+        try:
+            file = self.world.disks.open(self._setup.host, wanted.source, wanted.attempt)
+        except ReadError as failed:
+            error = str(failed.cause)
+        else:
+            if self.disk.full:
+                error = "no space left"
+            else:
+                self.disk.files[wanted.attempt] = BlockFile(file.blocks, file.lineage)
+        self._happens(BlocksFetched(wanted.attempt, error))
 
     def _join(self) -> None:
         self._executor = ExecutorId(self.name, self.world.dice.getrandbits(64))

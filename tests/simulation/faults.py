@@ -20,6 +20,8 @@ class Fault(enum.Enum):
     KILL_EXECUTOR = enum.auto()
     STOP_EXECUTOR = enum.auto()
     """In good order: it says goodbye."""
+    DECOMMISSION = enum.auto()
+    """Somebody asks the scheduler to let an executor go."""
     JOIN_EXECUTOR = enum.auto()
     HOST_LOST = enum.auto()
     """Executors and their disks at once, and no connection says so."""
@@ -58,6 +60,7 @@ class Fault(enum.Enum):
 WEATHER = (
     Fault.KILL_EXECUTOR,
     Fault.STOP_EXECUTOR,
+    Fault.DECOMMISSION,
     Fault.JOIN_EXECUTOR,
     Fault.HOST_LOST,
     Fault.PAUSE_EXECUTOR,
@@ -121,7 +124,7 @@ EXCUSES: Mapping[FailureKind, set[Fault]] = {
     FailureKind.INDETERMINATE: {Fault.UNSTABLE_STAGE},
     FailureKind.FETCH_FAILED: _UNREADABLE,
     FailureKind.POISON: _DEADLY,
-    FailureKind.NO_EXECUTORS: _DEADLY | {Fault.STOP_EXECUTOR},
+    FailureKind.NO_EXECUTORS: _DEADLY | {Fault.STOP_EXECUTOR, Fault.DECOMMISSION},
     FailureKind.CANCELLED: {Fault.CANCEL_JOB},
 }
 """Faults that make a failure of this kind an honest answer. What is not in here never is."""

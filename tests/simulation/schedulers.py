@@ -22,6 +22,7 @@ from flowgrid_scheduler.snapshots import snapshot
 
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.codec import driver_envelopes, executor_envelopes, heartbeats
+from flowgrid.protocol.departures import DecommissionExecutor
 from flowgrid.protocol.messages import DriverEnvelope, ExecutorEnvelope, LaunchAttempts
 from tests.scheduler.story import VERSIONS
 from tests.simulation.network import Router
@@ -119,6 +120,13 @@ class SimScheduler:
     def resume(self) -> None:
         self.paused = False
         self._wake()
+
+    def decommissions(self, executor: ExecutorId) -> None:
+        """An observer asks for it."""
+        if self.alive and not self.paused:
+            word = DecommissionExecutor(str(executor))
+            self._handle(DriverEnvelope("observer-7", 0, (word,)))
+            self._wake()
 
     # -- the loop ------------------------------------------------------------------------------
 

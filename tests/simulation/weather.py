@@ -27,6 +27,7 @@ class Weather:
         self._strikes: Mapping[Fault, Callable[[], None]] = {
             Fault.KILL_EXECUTOR: self._kill_executor,
             Fault.STOP_EXECUTOR: self._stop_executor,
+            Fault.DECOMMISSION: self._decommission,
             Fault.JOIN_EXECUTOR: self._world.start_executor,
             Fault.HOST_LOST: self._lose_host,
             Fault.PAUSE_EXECUTOR: self._pause_executor,
@@ -66,7 +67,8 @@ class Weather:
         for dealer in world.network.dealers():
             dealer.to_router.clog(world.timeline.now)
             dealer.to_dealer.clog(world.timeline.now)
-        if not world.executors_alive():
+        staying = {one.id for one in world.scheduler.core.state.executors.staying()}
+        if not any(executor.id in staying for executor in world.executors_alive()):
             world.start_executor()
 
     def _plan(self, fault: Fault) -> None:
@@ -103,6 +105,12 @@ class Weather:
         executor = self._any_executor()
         if executor is not None:
             executor.stop()
+            self._replace()
+
+    def _decommission(self) -> None:
+        executor = self._any_executor()
+        if executor is not None:
+            self._world.scheduler.decommissions(executor.id)
             self._replace()
 
     def _lose_host(self) -> None:

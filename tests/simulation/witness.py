@@ -5,15 +5,18 @@ The invariants of `flowgrid_scheduler` look at a state; these look at a history.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from flowgrid_scheduler.actions import Action, SendToExecutor
 from flowgrid_scheduler.core import SchedulerCore
+from flowgrid_scheduler.departures import TRIES_MAX
 from flowgrid_scheduler.events import Event
 from flowgrid_scheduler.jobs import JobState
 from flowgrid_scheduler.snapshots import ATTEMPTS_PER_LIFE
 
 from flowgrid.ids import AttemptId, ExecutorId, TaskId
+from flowgrid.protocol.departures import BlocksCopied, CopyBlocks, CopyFailed
 from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.messages import (
     AttemptCancelled,
@@ -21,6 +24,7 @@ from flowgrid.protocol.messages import (
     AttemptSucceeded,
     CancelAttempts,
     DriverEnvelope,
+    DropAttempts,
     ExecutorEnvelope,
     Fence,
     FromExecutor,
@@ -28,6 +32,7 @@ from flowgrid.protocol.messages import (
     LaunchAttempts,
     RegisterExecutor,
     ReportFetchFailed,
+    StopExecutor,
 )
 from flowgrid.protocol.reports import AttemptReport, HeldAttempt
 
@@ -49,6 +54,12 @@ class Witness:
         self._unreadable: set[AttemptId] = set()
         self._wanted: dict[TaskId, set[AttemptId]] = {}
         self._reports: dict[AttemptId, AttemptReport] = {}
+        self._places: dict[AttemptId, ExecutorId] = {}
+        """Where blocks are that were moved."""
+        self._copying: dict[tuple[AttemptId, ExecutorId], ExecutorId] = {}
+        self._asked: set[tuple[AttemptId, ExecutorId]] = set()
+        self._copied: set[tuple[AttemptId, ExecutorId]] = set()
+        self._copies_failed: Counter[AttemptId] = Counter()
         self._beside: dict[AttemptId, set[AttemptId]] = {}
         self.rivals = 0
         self.launched_on: dict[AttemptId, ExecutorId] = {}
@@ -57,6 +68,8 @@ class Witness:
         """The next scheduler begins. Its predecessor's attempts may go on, or be run again."""
         self._core = core
         self._wanted.clear()
+        self._copying.clear()
+        self._copied.clear()
 
     def heard(self, event: Event) -> None:
         """After the core has handled it."""
@@ -77,6 +90,14 @@ class Witness:
                 attempt = word.attempt
             case RegisterExecutor() if word.epoch:
                 self._answers_roll_call(executor, word.held)
+                return
+            case BlocksCopied():
+                if (word.attempt, executor) in self._copying:
+                    self._places[word.attempt] = executor
+                    self._copied.add((word.attempt, self._copying[word.attempt, executor]))
+                return
+            case CopyFailed():
+                self._copies_failed[word.attempt] += 1
                 return
             case _:
                 return
@@ -105,8 +126,9 @@ class Witness:
                 self._unreadable.add(attempt)
 
     def _cannot_be_read(self, failure: Failure) -> None:
-        if failure.fetch is not None:
-            self._unreadable.add(failure.fetch.producer)
+        fetch = failure.fetch
+        if fetch is not None and self._places.get(fetch.producer, fetch.holder) == fetch.holder:
+            self._unreadable.add(fetch.producer)
 
     def _is_winner(self, attempt: AttemptId) -> bool:
         job = self._core.state.job_of(attempt)
@@ -129,9 +151,23 @@ class Witness:
                     f"{action.executor} is lost, and is asked for {message}"
                 )
             if isinstance(message, LaunchAttempts) and isinstance(action, SendToExecutor):
+                there = self._core.state.executors.alive.get(action.executor)
+                assert there is None or there.departure is None, "it leaves, and is given work"
                 for attempt in message.attempts:
                     self._check_launch(attempt, action.executor)
                     self.launched_on[attempt] = action.executor
+            elif isinstance(message, CopyBlocks) and isinstance(action, SendToExecutor):
+                source = message.source.executor
+                for attempt in message.attempts:
+                    assert (attempt, source) not in self._copied, f"{attempt} is copied again"
+                    self._copying[attempt, action.executor] = source
+                    self._asked.add((attempt, action.executor))
+            elif isinstance(message, DropAttempts) and isinstance(action, SendToExecutor):
+                for attempt in message.attempts:
+                    if self._places.get(attempt) == action.executor:
+                        del self._places[attempt]
+            elif isinstance(message, StopExecutor) and isinstance(action, SendToExecutor):
+                self._check_departure(action.executor)
             elif isinstance(message, CancelAttempts):
                 for attempt in message.attempts:
                     self._stopped(attempt)
@@ -171,7 +207,22 @@ class Witness:
         self._wanted[attempt.task] = wanted | {attempt}
         winner = self._winners.get(attempt.task)
         if winner is not None and winner not in self._unreadable:
-            assert self.launched_on[winner] not in alive, f"{winner} is there: why {attempt}?"
+            place = self._places.get(winner, self.launched_on[winner])
+            assert place not in alive, f"{winner} is there: why {attempt}?"
+
+    def _check_departure(self, executor: ExecutorId) -> None:
+        """Who was asked to leave takes nothing along that others could have fetched."""
+        state = self._core.state
+        leaving = state.executors.alive.get(executor)
+        if leaving is None:
+            return  # lost in the same turn
+        index = leaving.index
+        for job in state.jobs.values():
+            for stage in job.stages:
+                for partition in stage.held_by(index):
+                    attempt = stage.attempt_of(partition, stage.blocks.attempts[partition])
+                    failed = self._copies_failed[attempt]
+                    assert failed >= TRIES_MAX, f"{executor} is asked to go with {attempt}"
 
     def _check_beside(
         self, attempt: AttemptId, wanted: set[AttemptId], executor: ExecutorId
@@ -197,5 +248,6 @@ class Witness:
                     continue
                 winner = AttemptId(word.job.number, stage.id.number, partition, number)
                 holder = state.executors.address_of(stage.blocks.holders[partition]).executor
-                assert self.launched_on.get(winner) == holder, f"{winner} won on {holder}"
+                told = (winner, holder) in self._asked or self.launched_on.get(winner) == holder
+                assert told, f"{winner} won elsewhere, and is told to be on {holder}"
                 assert winner in self._reported, f"{winner} won and never succeeded"

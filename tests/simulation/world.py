@@ -128,6 +128,7 @@ class World:
         for known in state.executors.alive.values():
             left += [f"{attempt} on {known.id}" for attempt in known.attempts]
             left += [f"job {job} told to {known.id}" for job in known.told]
+            left += [f"{known.id} has not left"] if known.departure is not None else []
         for executor in self.executors_alive():
             left += [f"{attempt} in {executor.directory}" for attempt in executor.disk.files]
             left += executor.leftovers()
