@@ -11,7 +11,7 @@ from flowgrid.optimizer.optimizer import optimize
 from tests.api.sql_answers import Answers, multiset, queries
 from tests.stage_runner import StageRunner
 
-FORCED = {"planner.force_exchanges": True, "planner.partitions": 3}
+FORCED: dict[str, object] = {"planner.force_exchanges": True, "planner.partitions": 3}
 
 TEXTS = """
 select x, count(*)::bigint from (select unnest(l) as x, unnest([7, 8, 9]) as y from s, range(200)
