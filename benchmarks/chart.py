@@ -6,7 +6,6 @@ from pathlib import Path
 
 from benchmarks.recordings import Recording
 
-
 _INCHES_MAX = 16.0
 
 
@@ -35,5 +34,5 @@ def draw(recording: Recording, path: Path) -> None:
     axes.set_ylabel("seconds (median)")
     axes.set_yscale("log" if len(cases) > 1 else "linear")
     axes.set_title(f"{recording.benchmark} on {recording.machine['cores']} cores")
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4)
     figure.savefig(path)

@@ -26,3 +26,21 @@ def test_a_childs_memory_is_counted_and_its_peak_remembered() -> None:
             eventually("the child is counted", lambda: memory.bytes_max > 64 * MIB)
             child.communicate("\n")
         assert memory.bytes_max > 64 * MIB
+
+
+def test_what_processes_share_is_counted_once() -> None:
+    program = (
+        f"import os; held = bytearray(b'x') * {64 * MIB}\n"
+        "if os.fork(): print('held', flush=True)\n"
+        "os.read(0, 1)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdin is not None
+        assert parent.stdout.readline() == "held\n"
+        with TreeWatch(parent.pid) as watch:  # its first look finds both
+            eventually("both are counted", lambda: watch.bytes_max > 64 * MIB)
+        parent.stdin.close()
+    assert watch.bytes_max < 100 * MIB
