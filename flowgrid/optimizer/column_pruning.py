@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import (
@@ -27,7 +27,7 @@ from flowgrid.logical.nodes import (
     Window,
 )
 from flowgrid.logical.rendering import topological
-from flowgrid.optimizer.rewriting import selection
+from flowgrid.optimizer.rewriting import selection, shared_nodes, with_inputs
 from flowgrid.optimizer.traits import names_of, reads
 from flowgrid.protocol.fragment import Field
 
@@ -42,8 +42,23 @@ def narrow_exchanges(root: Node) -> Node:
     return _pruned_plan(root, narrow=True)
 
 
-def _pruned_plan(root: Node, narrow: bool) -> Node:
+def narrow_shared(root: Node) -> Node:
+    """The same, and a join with several readers, which is kept for them, keeps what they read."""
     order = topological(root)
+    needed, _ = _demand(root, order)
+    shared = shared_nodes(root)
+    built: dict[Node, Node] = {}
+    for node in order:
+        built[node] = with_inputs(node, built)
+        if node in shared and isinstance(node, Join):
+            built[node] = _narrow(built[node], frozenset(needed[node]), exactly=False)
+    return built[root]
+
+
+def _demand(
+    root: Node, order: Sequence[Node]
+) -> tuple[dict[Node, set[str]], dict[Node, list[frozenset[str]]]]:
+    """The columns that somebody reads of every node, and those that it reads of each input."""
     needed: dict[Node, set[str]] = {node: set() for node in order}
     needed[root] = set(names_of(root.columns))
     edges: dict[Node, list[frozenset[str]]] = {}
@@ -51,6 +66,12 @@ def _pruned_plan(root: Node, narrow: bool) -> Node:
         edges[node] = _needs(node, needed[node])
         for child, names in zip(node.inputs, edges[node], strict=True):
             needed[child] |= names
+    return needed, edges
+
+
+def _pruned_plan(root: Node, narrow: bool) -> Node:
+    order = topological(root)
+    needed, edges = _demand(root, order)
     built: dict[Node, Node] = {}
     for node in order:
         inputs = [built[child] for child in node.inputs]

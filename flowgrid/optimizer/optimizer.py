@@ -11,7 +11,7 @@ from typing import TypeAlias
 from flowgrid.config import Config
 from flowgrid.logical.nodes import KernelQuery, Node
 from flowgrid.logical.rendering import topological
-from flowgrid.optimizer.column_pruning import narrow_exchanges, prune_columns
+from flowgrid.optimizer.column_pruning import narrow_exchanges, narrow_shared, prune_columns
 from flowgrid.optimizer.constant_folding import fold_constants
 from flowgrid.optimizer.empty_relations import drop_empty_relations
 from flowgrid.optimizer.estimates import Estimator, Size
@@ -38,6 +38,7 @@ AFTER_JOIN_ORDER: tuple[PlanRule, ...] = (
     push_limits,
     narrow_exchanges,
     merge_projections,
+    narrow_shared,
 )
 
 

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from flowgrid.config import MIB
 from flowgrid.expr.tree import column, conjunction
-from flowgrid.logical.nodes import Join, JoinKind, Named, Node, Project
+from flowgrid.logical.nodes import Distinct, Join, JoinKind, Named, Node, Project
 from flowgrid.physical.changes import of_join
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import MAY_BROADCAST_LEFT, MAY_BROADCAST_RIGHT, JoinKeys, join_keys
@@ -23,6 +23,10 @@ from flowgrid.physical.stage_book import Pipeline, StageBook, all_of
 _GUESS_ERROR = 8.0
 """How far a side may turn out below its estimate: up to so many times the broadcast limit it is worth
 finishing its stage first and looking at its real size."""
+
+
+_ONCE_PAYS_BELOW = 0.5
+"""Different rows per row above which it costs more to find equal ones than to send them."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +261,16 @@ class _KeyedJoin:
         )
         own = self.keys.left if name == "left" else self.keys.right
         chosen = [own[pair] for pair in self.meeting.pairs]
-        return book.hashed((node, name), self.sides[name].node, chosen, self._types, targets)
+        return book.hashed((node, name), self._travelling(name), chosen, self._types, targets)
+
+    def _travelling(self, name: str) -> Node:
+        """A side's rows; each once per task where only their being there matters, if that pays."""
+        source = self.sides[name].node
+        if name == "left" or self.node.kind not in (JoinKind.SEMI, JoinKind.ANTI):
+            return source
+        once = Distinct(source)
+        rows = self.planner.book.rows_of
+        return once if rows(once) < _ONCE_PAYS_BELOW * rows(source) else source
 
 
 def _other(name: str) -> str:

@@ -17,7 +17,7 @@ from flowgrid.logical.nodes import (
     Union,
     Window,
 )
-from flowgrid.optimizer.column_pruning import narrow_exchanges, prune_columns
+from flowgrid.optimizer.column_pruning import narrow_exchanges, narrow_shared, prune_columns
 from flowgrid.protocol.fragment import Field
 from tests.optimizer.plans import aggregate, assert_same_rows, given, join, project, scan, where
 
@@ -108,3 +108,14 @@ def test_what_is_exchanged_has_lost_the_columns_of_filters_and_joins_below() -> 
     assert "    Project u.k, u.s\n      Join inner" in text
     ordered = Sort(where(TABLE, "\"t.s\" = 'a'"), (SortKey(column("t.k")),))
     assert "Project t.v, t.k" not in explain(narrow_exchanges(ordered))
+
+
+def test_a_join_with_two_readers_keeps_only_what_they_read() -> None:
+    both = join(TABLE, OTHER, "inner", '"t.k" = "u.k"')
+    once = project(both, a='"t.v"')
+    again = aggregate(both, [], n='max("t.v")')
+    plan = join(once, again, "inner", "a = n")
+    after = narrow_shared(plan)
+    assert_same_rows(plan, after)
+    assert "Project t.v (shared 1)" in explain(after)
+    assert narrow_shared(once) is once, "one reader takes what it wants by itself"

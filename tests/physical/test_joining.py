@@ -87,3 +87,16 @@ def test_joins_on_the_same_key_need_one_exchange_per_input(agree: Agree, sales: 
     run = agree(counted.node, planner__force_exchanges=True)
 
     assert sum("× " in line for line in run.stages.splitlines()) == 3, run.stages
+
+
+@pytest.mark.parametrize("how", KINDS[-2:])
+def test_of_rows_that_only_have_to_be_there_each_travels_once(
+    agree: Agree, sales: DataFrame, shops: DataFrame, how: How
+) -> None:
+    asked = sales.select(asked=col("shop"))
+    frame = shops.join(asked, left_on="number", right_on="asked", how=how)
+
+    run = agree(frame.node, planner__force_exchanges=True)
+
+    (once,) = (text for text in run.stages.split("stage ") if "Distinct" in text)
+    assert run.statistics[int(once.split()[0])].total_rows < 10_000, "of 30,000, 1,000 in each task"
