@@ -15,6 +15,9 @@ import click
 EXAMPLES_PER_SEARCH = 100
 """Each search has a seed of its own: to repeat one takes this many examples at most."""
 
+PLANTED_EXAMPLES_MAX = 1000
+"""Within so many examples a planted bug is to be found."""
+
 
 @dataclass
 class Tally:
@@ -42,13 +45,33 @@ def run(seconds: float, seed: int, say: Callable[[str], object]) -> Tally:
     return tally
 
 
+def sensitivity(seed: int, examples_max: int, say: Callable[[str], object]) -> int:
+    """Plants one bug after another and tells how many examples it took to find; how many were not."""
+    import pytest
+
+    from tests.differential.planted_bugs import PLANTED
+    from tests.differential.search import search
+
+    missed = 0
+    for name, plant in PLANTED.items():
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch)
+            ran, found = search(seed, examples_max, small=False)
+        missed += found is None
+        say(f"{ran:5} examples: {name}" if found else f"not in {ran} examples: {name}")
+    return missed
+
+
 @click.command("fuzz")
 @click.option("--minutes", default=1.0, show_default=True, help="0 is one search.")
 @click.option("--seed", type=int, help="Of the first search; random if not given.")
-def command(minutes: float, seed: int | None) -> None:
+@click.option("--planted", is_flag=True, help="See how soon bugs are found that are planted.")
+def command(minutes: float, seed: int | None, planted: bool) -> None:
     """Random queries, FlowGrid against DuckDB. Exits with 1 if they do not say the same."""
     seed = random.randrange(1 << 32) if seed is None else seed
     click.echo(f"seed {seed}")
+    if planted:
+        raise SystemExit(1 if sensitivity(seed, PLANTED_EXAMPLES_MAX, click.echo) else 0)
     tally = run(60 * minutes, seed, click.echo)
     click.echo(
         f"{tally.examples} examples in {tally.searches} searches, "

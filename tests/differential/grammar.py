@@ -97,6 +97,10 @@ class Grammar:
     ) -> Query:
         wanted = self._kinds(scope, kinds)
         values = [self._value(kind, scope, depth) for kind in wanted]
+        if kinds is None and scope.keys and self.dice.chance(40):  # a key, or what is made of it
+            key = self.dice.pick(scope.keys)
+            wanted[0] = key.kind
+            values[0] = self.expressions.value(key.kind, Scope([key]), self.dice.below(2))
         return Query(f"SELECT {distinct}{_named(values)} {body}", tuple(wanted))
 
     def _distinct(self, body: str, scope: Scope, depth: int, kinds: Sequence[str] | None) -> Query:
@@ -331,7 +335,7 @@ class Grammar:
         return texts
 
     def _relation(self, outer: Sequence[Column], depth: int) -> tuple[str, list[Column]]:
-        if depth > 0 and self.dice.chance(25):
+        if depth > 0 and self.dice.chance(30):
             found = self.select((), depth - 1)
             alias = self._alias("d")
             return f"({found.sql}) AS {alias}", found.columns(alias)

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
+from benchmarks import datasets
 from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
 from flowgrid.logical.nodes import Node
@@ -16,6 +18,8 @@ from tests import reference
 from tests.stage_runner import StageRunner
 
 Agree = Callable[..., StageRunner]
+
+_ROWS_PER_GROUP = 8192
 
 
 @pytest.fixture
@@ -50,6 +54,23 @@ def shops(session: Session) -> DataFrame:
             }
         )
     )
+
+
+@pytest.fixture(scope="session")
+def tpcds_data() -> Path:
+    """A folder with the TPC-DS tables at scale 0.01, and the queries."""
+    return datasets.tpcds(0.01)
+
+
+@pytest.fixture(scope="session")
+def tpcds_tables(tmp_path_factory: pytest.TempPathFactory, tpcds_data: Path) -> dict[str, Path]:
+    """The tables in so small row groups that several tasks can share them."""
+    directory = tmp_path_factory.mktemp("tpcds")
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for path in datasets.tables_in(tpcds_data).values():
+            options = f"FORMAT parquet, ROW_GROUP_SIZE {_ROWS_PER_GROUP}"
+            connection.execute(f"COPY (FROM '{path}') TO '{directory / path.name}' ({options})")
+    return datasets.tables_in(directory)
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
-"""The stages of the TPC-H queries as text: a change of plan is a diff that somebody reads.
-
-`pytest --update-golden` writes the files anew.
-"""
+"""The stages of the TPC-H queries as text."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 from pathlib import Path
 
@@ -19,12 +15,9 @@ from flowgrid.logical.nodes import Node
 from flowgrid.optimizer.optimizer import optimize
 from flowgrid.physical.layout import Shape
 from flowgrid.physical.rehearsal import rehearse
+from tests.physical.golden import SLOTS, require_as_before
 from tests.reference import ReferenceEngine
 from tests.stage_runner import StageRunner
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "tpch"
-
-SLOTS = (2, 6)
 
 
 @functools.cache
@@ -45,14 +38,8 @@ def test_the_stages_of_a_query_are_as_they_were(
     number: int, slots: int, tpch_data: Path, pytestconfig: pytest.Config
 ) -> None:
     stages = rehearse(plan_of(number, tpch_data), Shape(slots, Config()))
-    stages = stages.replace(f"{tpch_data}/", "") + "\n"
-    golden = GOLDEN / f"q{number:02d}.{slots}-slots.stages"
-    if pytestconfig.getoption("--update-golden"):
-        golden.parent.mkdir(parents=True, exist_ok=True)
-        golden.write_text(stages, encoding="utf-8")
-    before = golden.read_text(encoding="utf-8") if golden.exists() else ""
-    change = difflib.unified_diff(before.splitlines(), stages.splitlines(), "before", "now", "", "")
-    assert before == stages, "\n".join(["read the diff, then --update-golden", *change])
+    stages = stages.replace(f"{tpch_data}/", "")
+    require_as_before(f"tpch/q{number:02d}.{slots}-slots.stages", stages, pytestconfig)
 
 
 @pytest.mark.parametrize("slots", SLOTS)

@@ -14,16 +14,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from benchmarks import datasets
 from benchmarks.answers import require_equal, sort_columns
 from benchmarks.tpcds.texts import ALL, query_text
 from flowgrid.api.session import Session
 from flowgrid.optimizer.optimizer import optimize
 from tests.reference import ReferenceEngine
 from tests.stage_runner import StageRunner
-
-SCALE = 0.01
-ROWS_PER_GROUP = 8192
 
 SHAPES: dict[str, tuple[int, dict[str, object]]] = {
     "by-size": (4, {"planner.split_bytes": "64KiB"}),
@@ -41,33 +37,17 @@ Kernel = Callable[[str], pa.Table]
 
 
 @pytest.fixture(scope="module")
-def texts() -> Path:
-    return datasets.tpcds(SCALE)
-
-
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory, texts: Path) -> dict[str, Path]:
-    """The tables in row groups of `ROWS_PER_GROUP`."""
-    directory = tmp_path_factory.mktemp("tpcds")
-    with duckdb.connect() as connection:
-        for path in datasets.tables_in(texts).values():
-            options = f"FORMAT parquet, ROW_GROUP_SIZE {ROWS_PER_GROUP}"
-            connection.execute(f"COPY (FROM '{path}') TO '{directory / path.name}' ({options})")
-    return datasets.tables_in(directory)
-
-
-@pytest.fixture(scope="module")
-def session(tables: dict[str, Path]) -> Session:
+def session(tpcds_tables: dict[str, Path]) -> Session:
     session = Session(ReferenceEngine())
-    for name, path in tables.items():
+    for name, path in tpcds_tables.items():
         session.register(name, session.read_parquet(str(path)))
     return session
 
 
 @pytest.fixture(scope="module")
-def kernel(tables: dict[str, Path]) -> Iterator[Kernel]:
+def kernel(tpcds_tables: dict[str, Path]) -> Iterator[Kernel]:
     with duckdb.connect(config={"threads": 1}) as connection:
-        for name, path in tables.items():
+        for name, path in tpcds_tables.items():
             connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{path}')")
         yield lambda text: connection.sql(text).to_arrow_table()
 
@@ -75,10 +55,10 @@ def kernel(tables: dict[str, Path]) -> Iterator[Kernel]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("number", ALL, ids="q{:02d}".format)
 def test_stages_give_the_kernels_own_answer(
-    number: int, shape: str, texts: Path, session: Session, kernel: Kernel, tmp_path: Path
+    number: int, shape: str, tpcds_data: Path, session: Session, kernel: Kernel, tmp_path: Path
 ) -> None:
     slots, conf = SHAPES[shape]
-    text = query_text(number, texts)
+    text = query_text(number, tpcds_data)
     runner = StageRunner(tmp_path, slots, conf)
     answer = runner.run(optimize(session.sql(text).node))
     require_equal(answer, kernel(text), sort_columns(text))

@@ -8,7 +8,15 @@ import sqlglot
 
 from flowgrid.errors import PlanError
 from flowgrid.expr.tree import parse
-from flowgrid.logical.nodes import Join, JoinKind, KernelQuery, Leaf, SetOperation, Union
+from flowgrid.logical.nodes import (
+    NO_COLUMNS,
+    Join,
+    JoinKind,
+    KernelQuery,
+    Leaf,
+    SetOperation,
+    Union,
+)
 from flowgrid.protocol.fragment import Field
 
 LEFT = Leaf((Field("a", "INTEGER"),))
@@ -43,6 +51,13 @@ def test_a_join_has_a_condition_unless_it_is_a_cross_join() -> None:
         Join(LEFT, RIGHT, JoinKind.CROSS, parse("a = b"))
     cross = Join(LEFT, RIGHT, JoinKind.CROSS)
     assert len(duckdb.sql(cross.query([LEFT_ROWS, RIGHT_ROWS])).fetchall()) == 12
+
+
+def test_a_join_with_a_relation_without_columns_has_only_its_own() -> None:
+    nothing, rows = Leaf(()), f"(SELECT {NO_COLUMNS} FROM {RIGHT_ROWS})"
+    join = Join(LEFT, nothing, JoinKind.LEFT, parse("true"))
+    found = duckdb.sql(join.query([LEFT_ROWS, rows]))
+    assert (tuple(found.columns), len(found.fetchall())) == (("a",), 12)
 
 
 def test_sides_of_a_join_share_no_name() -> None:
