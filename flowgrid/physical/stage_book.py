@@ -149,8 +149,12 @@ class StageBook:
         return self._exchanges.get(place)
 
     def read(self, exchange: Exchange, source: Node, broadcast: bool = False) -> StageRead:
-        """The exchange's rows, which have the columns of `source`."""
-        return StageRead(exported_schema(source), exchange, source, broadcast)
+        """The exchange's rows, which have the columns of `source`.
+
+        Where that has none its blocks have one all the same (`NO_COLUMNS`), which is nobody's.
+        """
+        fields = exported_schema(source) if source.columns else ()
+        return StageRead(fields, exchange, source, broadcast)
 
     def settled(self, pipeline: Pipeline) -> Pipeline:
         """The pipeline in one task, if what it reads turned out to be no more than that."""

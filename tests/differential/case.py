@@ -25,8 +25,8 @@ from tests.differential.tables import Table, draw_tables
 from tests.reference import ReferenceEngine
 from tests.stage_runner import StageRunner
 
-PARTITION_BYTES = 64
-"""Of a driver's table: a few rows."""
+PARTITION_BYTES = 24
+"""Of a driver's table: one row, or a few."""
 
 Row = tuple[Any, ...]
 

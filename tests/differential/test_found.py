@@ -29,6 +29,8 @@ FOUND = {
     "count_if of nothing but NULL is NULL": "SELECT count_if(o) FROM t WHERE k = 1",
     "count_if of an empty group is NULL": "SELECT k, (SELECT count_if(u.o) FROM t u "
     "WHERE u.v = t.k) AS n FROM t",
+    "joins with two relations without columns": "SELECT a.k FROM t a LEFT JOIN (SELECT u.k FROM t u, "
+    "t w, t x) b ON a.k = b.k",
     "a correlated WITH query below a part that is one task": "WITH w AS (SELECT k, (SELECT max(v) "
     "FROM t u WHERE u.k = t.k) m FROM t) SELECT k, (SELECT max(a.m) FROM w a POSITIONAL JOIN "
     "nothing b) AS m FROM t",
