@@ -14,11 +14,20 @@ import pytest
 from flowgrid_executor.core import ExecutorCore
 from flowgrid_executor.events import Action, DropJobBlocks
 from flowgrid_executor.scheduler_link import SchedulerLink
-from flowgrid_scheduler import departures, drivers, exclusion, outcomes, recovery, speculation
+from flowgrid_scheduler import (
+    departures,
+    drivers,
+    exclusion,
+    outcomes,
+    recovery,
+    roll_call,
+    snapshots,
+    speculation,
+)
 from flowgrid_scheduler.block_catalog import BlockCatalog
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.core import SchedulerCore
-from flowgrid_scheduler.executors import Executor
+from flowgrid_scheduler.executors import Executor, Executors
 from flowgrid_scheduler.jobs import Job
 from flowgrid_scheduler.stages import Stage, TaskState
 from flowgrid_scheduler.task_queue import TaskQueue
@@ -26,9 +35,11 @@ from flowgrid_scheduler.task_queue import TaskQueue
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.failures import Failure
 from flowgrid.protocol.messages import ExecutorEnvelope, Heartbeat, ToExecutorEnvelope
+from flowgrid.submit.session_link import SessionLink
 from tests.simulation import executors
 from tests.simulation.disks import BlockFile
 from tests.simulation.faults import Fault
+from tests.simulation.schedulers import MemoryLog, Moment, SimScheduler
 
 Patch = pytest.MonkeyPatch
 
@@ -196,6 +207,44 @@ def the_last_executor_is_excluded(patch: Patch) -> None:
     patch.setattr(exclusion, "keep_somebody", lambda *_: None)
 
 
+def words_leave_before_the_log(patch: Patch) -> None:
+    def settle(scheduler: SimScheduler) -> None:
+        scheduler._send_words()
+        if scheduler._doomed is Moment.BEFORE_WORDS:
+            scheduler._die()
+        else:
+            scheduler._write_log()
+
+    patch.setattr(SimScheduler, "_settle", settle)
+
+
+def the_log_is_not_read(patch: Patch) -> None:
+    patch.setattr(MemoryLog, "read", lambda *_: iter(()))
+
+
+def blocks_are_not_checked_against_the_log(patch: Patch) -> None:
+    patch.setattr(roll_call, "_confirmed", lambda *_: True)
+
+
+def nobody_waits_for_the_roll(patch: Patch) -> None:
+    def taking(executors: Executors) -> list[Executor]:
+        return [executor for executor in executors.alive.values() if not executor.excluded]
+
+    patch.setattr(Executors, "taking", taking)
+
+
+def attempts_are_counted_anew(patch: Patch) -> None:
+    patch.setattr(snapshots, "ATTEMPTS_PER_LIFE", 0)
+
+
+def drivers_do_not_say_again(patch: Patch) -> None:
+    patch.setattr(SessionLink, "_from", lambda *_: ())
+
+
+def drivers_are_not_told_again(patch: Patch) -> None:
+    patch.setattr(drivers, "_tell_again", lambda *_: None)
+
+
 def who_leaves_takes_its_blocks_along(patch: Patch) -> None:
     patch.setattr(departures, "_held", lambda *_: iter(()))
 
@@ -232,6 +281,13 @@ ABLATIONS = (
     Ablation(what_is_not_deterministic_has_rivals, (F.UNSTABLE_STAGE, F.SLOW_EXECUTOR)),
     Ablation(rivals_share_an_executor, (F.SLOW,)),
     Ablation(the_last_executor_is_excluded, (F.BLOCK_VANISHES,)),
+    Ablation(words_leave_before_the_log, (F.KILL_SCHEDULER,)),
+    Ablation(the_log_is_not_read, (F.KILL_SCHEDULER,)),
+    Ablation(blocks_are_not_checked_against_the_log, (F.KILL_SCHEDULER, F.BLOCK_VANISHES)),
+    Ablation(nobody_waits_for_the_roll, (F.KILL_SCHEDULER,)),
+    Ablation(attempts_are_counted_anew, (F.KILL_SCHEDULER,)),
+    Ablation(drivers_do_not_say_again, (F.KILL_SCHEDULER,)),
+    Ablation(drivers_are_not_told_again, (F.KILL_SCHEDULER,)),
     Ablation(who_leaves_takes_its_blocks_along, (F.DECOMMISSION,)),
     Ablation(moved_blocks_are_looked_for_at_their_old_place, (F.DECOMMISSION,)),
     Ablation(the_old_place_of_moved_blocks_is_believed, (F.DECOMMISSION, F.CUT_DATA)),

@@ -126,11 +126,12 @@ class Dealer:
             self.to_dealer.lose()
             self._network.timeline.after(for_s, self.reconnects)
 
-    def loses_router(self) -> None:
+    def loses_router(self, last_words_arrive: bool) -> None:
         """The process at the other end is gone; what is sent from now on waits for the next one."""
         self.connected = False
         self.to_router.lose()
-        self.to_dealer.lose()
+        if not last_words_arrive:
+            self.to_dealer.lose()
 
     def reconnects(self) -> None:
         if not self.closed:
@@ -160,11 +161,11 @@ class Router:
         self.inbox: deque[tuple[bytes, bytes]] = deque()
         self.gone = False
 
-    def die(self) -> None:
+    def die(self, last_words_arrive: Callable[[], bool]) -> None:
         """Its process is gone, and with it every connection."""
         self.gone = True
         for dealer in self.dealers.values():
-            dealer.loses_router()
+            dealer.loses_router(last_words_arrive())
 
     def take(self, identity: bytes, payload: bytes) -> None:
         self.inbox.append((identity, payload))

@@ -110,8 +110,9 @@ class SimScheduler:
 
     def _die(self) -> None:
         self.alive = False
-        self._control.die()
-        self._heartbeat.die()
+        dice = self._world.dice
+        for router in (self._control, self._heartbeat):
+            router.die(last_words_arrive=lambda: dice.random() < 0.5)
         self._world.scheduler_died()
 
     def pause(self) -> None:

@@ -6,7 +6,7 @@ The invariants of `flowgrid_scheduler` look at a state; these look at a history.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from flowgrid_scheduler.actions import Action, SendToExecutor
 from flowgrid_scheduler.core import SchedulerCore
@@ -50,6 +50,7 @@ class Witness:
         self._core: SchedulerCore
         self._lost: set[ExecutorId] = set()
         self._reported: set[AttemptId] = set()
+        self._answered: set[tuple[ExecutorId, int]] = set()
         self._winners: dict[TaskId, AttemptId] = {}
         self._unreadable: set[AttemptId] = set()
         self._wanted: dict[TaskId, set[AttemptId]] = {}
@@ -88,8 +89,8 @@ class Witness:
         match word:
             case AttemptSucceeded() | AttemptFailed() | AttemptCancelled():
                 attempt = word.attempt
-            case RegisterExecutor() if word.epoch:
-                self._answers_roll_call(executor, word.held)
+            case RegisterExecutor() if word.epoch == self._core.state.identity.epoch:
+                self._answers_roll_call(executor, word.epoch, word.held)
                 return
             case BlocksCopied():
                 if (word.attempt, executor) in self._copying:
@@ -116,14 +117,31 @@ class Witness:
         if self._is_winner(attempt):
             self._winners[attempt.task] = attempt
 
-    def _answers_roll_call(self, executor: ExecutorId, held: Sequence[HeldAttempt]) -> None:
+    def _answers_roll_call(
+        self, executor: ExecutorId, epoch: int, held: Sequence[HeldAttempt]
+    ) -> None:
         """What was done while nobody listened counts, and what is not claimed is not there."""
         finished = {claim.attempt: claim.report for claim in held if claim.report is not None}
         for attempt, report in finished.items():
             self._has_reported(attempt, report)
+        if (executor, epoch) not in self._answered:
+            self._answered.add((executor, epoch))
+            self._check_holdings(executor, finished)
         for attempt in self._reported - finished.keys():
             if self.launched_on.get(attempt) == executor:
                 self._unreadable.add(attempt)
+
+    def _check_holdings(self, executor: ExecutorId, finished: Collection[AttemptId]) -> None:
+        """Readers are sent to nobody who does not say that it has what they need."""
+        known = self._core.state.executors.alive.get(executor)
+        if known is None:
+            return
+        for job in self._core.state.jobs.values():
+            for stage in job.stages:
+                for partition in stage.held_by(known.index):
+                    winner = stage.attempt_of(partition, stage.blocks.attempts[partition])
+                    is_there = winner in finished or winner not in self._reported
+                    assert is_there, f"{executor} does not have {winner}"
 
     def _cannot_be_read(self, failure: Failure) -> None:
         fetch = failure.fetch
