@@ -137,6 +137,19 @@ class Config:
     kernel_batch_rows: int = _setting(
         122_880, "rows per record batch that streams out of the kernel"
     )
+    resume_name: str = _setting(
+        "",
+        "under this name a program that is run again finds what is done of its run that was killed; "
+        "empty is never",
+    )
+    resume_keep_s: float = _setting(
+        600.0, "how long what a killed driver's jobs have done is kept for the next run"
+    )
+    resume_keep_bytes: int = _setting(
+        8 * GIB,
+        "blocks kept for next runs, in the whole cluster; above it the oldest job goes first",
+        parse_bytes,
+    )
     submit_reconnect_s: float = _setting(
         15.0, "how long a driver waits for a scheduler that is gone to be started again"
     )

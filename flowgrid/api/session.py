@@ -7,6 +7,7 @@ need.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,21 +29,27 @@ def connect(
     conf: Mapping[str, object] | None = None,
     name: str | None = None,
     keys: str | None = None,
+    resume: str | None = None,
 ) -> Session:
     """A session with a cluster: "local", "local[N]", "local-cluster[E,S,M]" or "tcp://host:port".
 
     Without arguments it takes what `flowgrid submit` was given, or else "local". `keys` is the
-    directory with this driver's keys for a cluster that asks for them. Raises `ConfigError` for a
-    wrong master or setting, `ConnectError` when the cluster cannot be reached.
+    directory with this driver's keys for a cluster that asks for them. With `resume`, a name for this
+    program, its next run goes on where one was killed, on a cluster that is still up. Raises
+    `ConfigError` for a wrong master or setting, `ConnectError` when the cluster cannot be reached.
     """
     from flowgrid.submit.local_cluster import LocalCluster
     from flowgrid.submit.master import LocalMaster, parse_master, submitted_defaults
 
     submitted = submitted_defaults()
-    config = Config.parse({**submitted.conf, **(conf or {})})
+    named = {} if resume is None else {"resume.name": resume}
+    config = Config.parse({**submitted.conf, **(conf or {}), **named})
     directory = keys or (str(submitted.keys) if submitted.keys else None)
     where = parse_master(master or submitted.master or "local", config)
-    cluster = LocalCluster.start(where, config) if isinstance(where, LocalMaster) else None
+    cluster = None
+    if isinstance(where, LocalMaster):
+        config = dataclasses.replace(config, resume_name="")  # it dies with its driver
+        cluster = LocalCluster.start(where, config)
     try:
         from flowgrid.submit.execution import Engine  # sockets and messages: 60 ms
 

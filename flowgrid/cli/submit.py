@@ -23,6 +23,7 @@ INTERRUPTED = 130
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--master", help="local, local[N], local-cluster[E,S,M] or tcp://host:port.")
 @click.option("--name", help="What the cluster shows for this program.")
+@click.option("--resume", help="Go on from the run of this name that was killed, if there is one.")
 @conf_option
 @keys_option
 @click.argument("app", type=click.Path(exists=True, path_type=Path))
@@ -30,12 +31,15 @@ INTERRUPTED = 130
 def submit(
     master: str | None,
     name: str | None,
+    resume: str | None,
     conf: dict[str, str],
     keys: Path | None,
     app: Path,
     arguments: tuple[str, ...],
 ) -> int:
     """Run APP with ARGUMENTS. What the program itself says to fg.connect() wins over options."""
+    if resume is not None:
+        conf = {**conf, "resume.name": resume}
     config = Config.parse(conf)
     if master is not None:
         parse_master(master, config)

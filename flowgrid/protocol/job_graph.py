@@ -77,7 +77,8 @@ class StageSpec(msgspec.Struct, frozen=True):
 
     `target_count` is the number of downstream partitions that each task writes. `given` marks a stage
     whose blocks the driver itself holds (a table from the user's memory): it is never run, it has
-    `given_rows[p][t]` rows, and its loss is the driver's loss.
+    `given_rows[p][t]` rows, and its loss is the driver's loss. Stages with the same `identity` have
+    the same rows, in whatever run of a program; one with none is like no other.
     """
 
     number: int
@@ -91,6 +92,7 @@ class StageSpec(msgspec.Struct, frozen=True):
     given: StageOutputs | None = None
     given_rows: tuple[tuple[int, ...], ...] = ()
     deterministic: bool = True
+    identity: bytes = b""
 
 
 class StageStatistics(msgspec.Struct, frozen=True):

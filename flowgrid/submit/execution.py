@@ -11,14 +11,16 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from flowgrid.config import Config
 from flowgrid.errors import JobError
 from flowgrid.protocol.failures import FailureKind
+from flowgrid.protocol.job_graph import StageSpec
 from flowgrid.protocol.messages import JobFailed, JobStalled, JobSucceeded, StageSucceeded
 from flowgrid.submit.client import Job, JobClient
 from flowgrid.submit.failures import raise_failure
@@ -27,6 +29,9 @@ from flowgrid.submit.local_cluster import LocalCluster
 from flowgrid.submit.master import LocalMaster, Master
 from flowgrid.submit.notices import warn_stalled
 from flowgrid.transport.security import Keys, Role
+
+Identified: TypeAlias = Callable[[tuple[StageSpec, ...]], tuple[StageSpec, ...]]
+"""Gives stages their identities, where a later run may ask for them."""
 
 if TYPE_CHECKING:
     from flowgrid.io.commit import Staging
@@ -130,32 +135,53 @@ class Engine:
         return Shape(self._slots or self._client.wait_for_slots(), self._config)
 
     def _run(self, plan: Node, sink: SinkOutput | None) -> Result:
+        number = next(self._numbers)
+        while True:
+            try:
+                return self._run_job(plan, sink, number)
+            except JobError as error:
+                if error.kind != FailureKind.DIVERGED:
+                    raise
+            # What an earlier run has left of this job is gone now, and it is run from its start.
+
+    def _run_job(self, plan: Node, sink: SinkOutput | None, number: int) -> Result:
         from flowgrid.physical.planner import Planner
         from flowgrid.physical.shortcut import prepared
 
         known = prepared(plan, self._shape())
-        seed = int.from_bytes(os.urandom(4))
+        seed, identified = self._drawn(number)
         planner = Planner(known.plan, known.shape, self._tables.give, sink, seed, known.note)
         first = planner.advance()
-        name = f"{self._name} {next(self._numbers)}"
-        job = self._client.submit(name, first.stages, first.complete)
+        name = f"{self._name} {number}"
+        job = self._client.submit(name, identified(first.stages), first.complete)
         try:
             import pyarrow  # noqa: F401, 0.1 s that the job takes anyway
 
-            succeeded = _follow(job, planner)
+            succeeded = _follow(job, planner, identified)
         except KeyboardInterrupt:
             job.cancel("interrupted")
             raise
         self._changes[plan] = planner.explain_changes()
-        return self._result(job, succeeded, planner)
+        return self._result(job, succeeded, planner, identified)
 
-    def _result(self, job: Job, succeeded: JobSucceeded, planner: Planner) -> Result:
+    def _drawn(self, number: int) -> tuple[int, Identified]:
+        """What the so-manieth job is seeded with, and how its stages are identified."""
+        resume = self._config.resume_name
+        if not resume:
+            return int.from_bytes(os.urandom(4)), tuple
+        from flowgrid.submit.identity import StageIdentities, seed_of  # few programs need it: 10 ms
+
+        return seed_of(resume, number), StageIdentities().identified
+
+    def _result(
+        self, job: Job, succeeded: JobSucceeded, planner: Planner, identified: Identified
+    ) -> Result:
         from flowgrid.protocol.failures import Failure
         from flowgrid.submit.results import Result
 
         def recompute(failure: Failure) -> JobSucceeded:
             job.report_fetch_failed(failure)
-            return _follow(job, planner)
+            return _follow(job, planner, identified)
 
         return Result(succeeded, planner.book.measured(), self._keys, recompute, job.release)
 
@@ -174,7 +200,7 @@ def _sink(plan: Write, staging: Staging) -> SinkOutput:
     return SinkOutput(plan.format, staging.url, plan.partition_by, dict(plan.options))
 
 
-def _follow(job: Job, planner: Planner) -> JobSucceeded:
+def _follow(job: Job, planner: Planner, identified: Identified) -> JobSucceeded:
     """Wait for the job's end, and let its graph grow meanwhile."""
     while True:
         match job.next_event():
@@ -188,4 +214,4 @@ def _follow(job: Job, planner: Planner) -> JobSucceeded:
                 planner.finished(stage.number, statistics)
                 step = planner.advance()
                 if step.stages:
-                    job.add_stages(step.stages, step.complete)
+                    job.add_stages(identified(step.stages), step.complete)

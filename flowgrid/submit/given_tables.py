@@ -7,7 +7,6 @@ Executors on this host map the files; others ask the driver's block server.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 import weakref
@@ -23,6 +22,7 @@ from flowgrid.config import MIB
 from flowgrid.ids import AttemptId, ExecutorId, StageId
 from flowgrid.protocol.blocks import file_name
 from flowgrid.protocol.job_graph import ExecutorAddress, OutputKind, StageOutputs, StageSpec
+from flowgrid.submit.leftovers import PREFIX, make_locked, remove, remove_stale
 from flowgrid.transport.host import host_identity
 from flowgrid.transport.security import Keys
 
@@ -59,6 +59,8 @@ class GivenTables:
         self._server: BlockServer | None = None
         self._written: WeakKeyDictionary[GivenTable, StageSpec] = WeakKeyDictionary()
         self._context: zmq.Context[zmq.Socket[bytes]]
+        self._lives: int
+        """Our lock on the directory, while there is one."""
         self._count = 0
 
     def give(self, number: int, node: GivenTable) -> StageSpec:
@@ -79,7 +81,8 @@ class GivenTables:
                 self._context.term()
                 self._server = None
             if self._address is not None:
-                shutil.rmtree(self._address.directory, ignore_errors=True)
+                remove(Path(self._address.directory))
+                os.close(self._lives)
                 self._address = None
 
     def _write(self, node: GivenTable) -> StageSpec:
@@ -117,7 +120,12 @@ class GivenTables:
     def _open(self) -> ExecutorAddress:
         if self._address is None:
             incarnation = int.from_bytes(os.urandom(8))
-            directory = tempfile.mkdtemp(prefix="flowgrid-driver-", dir=self._parent)
+            parent = self._parent
+            if parent is None:
+                parent = Path(tempfile.gettempdir())
+                threading.Thread(target=remove_stale, args=(parent,), daemon=True).start()
+            path, self._lives = make_locked(parent / f"{PREFIX}driver-{incarnation:016x}")
+            directory = str(path)
             data_address = ""
             if self._bind is not None:
                 from flowgrid.transport.block_server import BlockServer

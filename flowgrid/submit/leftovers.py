@@ -1,7 +1,8 @@
 """What killed clusters and executors leave in the folder for temporary files, and who may remove it.
 
-Whoever lives holds a lock: a local cluster's driver on a file in the cluster's directory, an executor on
-its directory itself. What is ours by name and by owner and can be locked belonged to somebody dead.
+Whoever lives holds a lock: a driver on a file in the directory of its cluster and in that of its tables,
+an executor on its directory itself. What is ours by name and by owner and can be locked belonged to
+somebody dead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,16 @@ LOCK = "driver.lock"
 
 _YOUNG_S = 60.0
 """A directory without a driver's lock may be one that its executor is about to lock."""
+
+
+def make_locked(directory: Path) -> tuple[Path, int]:
+    """A fresh directory that only we can enter, and the open lock that says we live."""
+    directory.mkdir(mode=0o700)
+    # Under its final name the lock is held from the first moment: an unlocked one is stale.
+    fd = os.open(directory / f"{LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.rename(directory / f"{LOCK}.new", directory / LOCK)
+    return directory, fd
 
 
 def remove_stale(parent: Path, dry_run: bool = False) -> list[Path]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -27,7 +26,7 @@ from flowgrid.config import Config
 from flowgrid.errors import ConfigError
 from flowgrid.submit.child_output import ChildOutput
 from flowgrid.submit.child_python import child_environment, python_module
-from flowgrid.submit.leftovers import LOCK, PREFIX, remove, remove_stale
+from flowgrid.submit.leftovers import PREFIX, make_locked, remove, remove_stale
 from flowgrid.submit.master import LocalMaster
 from flowgrid.transport.processes import await_end
 
@@ -252,13 +251,7 @@ os.register_at_fork(after_in_child=_forget_all)
 
 def _make_directory(parent: Path) -> tuple[Path, int]:
     """A fresh directory that only we can enter, and the lock that says we live."""
-    directory = parent / f"{PREFIX}{os.urandom(4).hex()}"
     try:
-        directory.mkdir(mode=0o700)
-        # Under its final name the lock is held from the first moment: an unlocked one is stale.
-        fd = os.open(directory / f"{LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        os.rename(directory / f"{LOCK}.new", directory / LOCK)
+        return make_locked(parent / f"{PREFIX}{os.urandom(4).hex()}")
     except OSError as error:
         raise ConfigError(f"cannot make a local cluster in {parent}: {error.strerror}") from None
-    return directory, fd

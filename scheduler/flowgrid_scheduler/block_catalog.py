@@ -163,6 +163,11 @@ class BlockCatalog:
         first = partition * self._targets
         return sum(self._bytes[first + part.target_start : first + part.target_stop])
 
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the winners of all partitions, also of those that are lost by now."""
+        return sum(self._bytes)
+
     def statistics(self) -> StageStatistics:
         """Rows and bytes per target, over the winners of all partitions."""
         step = self._targets

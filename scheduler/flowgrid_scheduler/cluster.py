@@ -112,6 +112,8 @@ class ClusterState:
     def stage_completed(self, job: Job, stage: Stage) -> None:
         """A stage has all its blocks: lift the barrier, or end the job."""
         stage.reported = True
+        if stage.id.number not in job.reports:
+            job.reports.append(stage.id.number)
         self.log.job(job.id)
         if job.result is stage:
             self._job_succeeded(job)
@@ -129,6 +131,10 @@ class ClusterState:
         job.open = []
         self.rotation.remove(job)
         self.out.to_driver(job.session, job.succeeded(self.executors.address_of))
+        self.abandon_all(job)
+
+    def abandon_all(self, job: Job) -> None:
+        """Nothing that runs of this job is wanted any more."""
         for executor in self.executors.alive.values():
             attempts = [a for a in executor.attempts if a.job == job.id.number]
             for attempt in attempts:

@@ -43,6 +43,7 @@ from flowgrid_scheduler import (
     departures,
     drivers,
     exclusion,
+    kept_jobs,
     launches,
     outcomes,
     recovery,
@@ -91,13 +92,14 @@ class SchedulerCore:
             case SessionUnreachable():
                 session = state.sessions.open.get(event.session)
                 if session is not None:
-                    drivers.end_session(state, session)
+                    drivers.driver_lost(state, session)
             case Tick():
                 state.clock.tick(now)
                 roll_call.close_roll(state)
                 recovery.check_silence(state)
                 recovery.check_grace(state)
                 drivers.check_leases(state)
+                kept_jobs.check_expiry(state)
                 exclusion.check_exclusions(state)
                 departures.advance(state)
                 launches.revoke_backlog(state)

@@ -28,9 +28,9 @@ from flowgrid.protocol.messages import (
     StageSucceeded,
     SubmitJob,
 )
-from flowgrid_scheduler import departures, recovery
+from flowgrid_scheduler import departures, kept_jobs, recovery
 from flowgrid_scheduler.cluster import ClusterState
-from flowgrid_scheduler.jobs import GraphError, Job, JobState
+from flowgrid_scheduler.jobs import DivergedError, GraphError, Job, JobState
 from flowgrid_scheduler.sessions import Session
 from flowgrid_scheduler.stages import TaskState
 from flowgrid_scheduler.waiting import why
@@ -74,7 +74,9 @@ def welcome_back(state: ClusterState, session: Session) -> None:
 
 
 def _tell_again(state: ClusterState, job: Job) -> None:
-    for stage in job.stages:
+    if job.state is JobState.KEPT:
+        return  # it is released
+    for stage in sorted(job.graph, key=job.order_of):
         if stage.reported and stage is not job.result:
             statistics = stage.blocks.statistics()
             state.out.to_driver(job.session, StageSucceeded(stage.id, statistics))
@@ -103,12 +105,13 @@ def answer(state: ClusterState, session: Session, message: FromDriver) -> None:
         case ReleaseJob():
             job = _own_job(state, session, message.job)
             if job is not None:
-                state.drop_job(job)
+                kept_jobs.release(state, session, job)
         case ReportFetchFailed():
             job = _own_job(state, session, message.job)
             if job is not None:
                 recovery.result_fetch_failed(state, job, message)
         case CloseSession():
+            kept_jobs.forget_runs(state, session.config.resume_name)
             end_session(state, session)
         case AskStatus():
             state.out.to_driver(session.id, state.status())
@@ -123,12 +126,22 @@ def answer(state: ClusterState, session: Session, message: FromDriver) -> None:
             assert_never(message)
 
 
+def driver_lost(state: ClusterState, session: Session) -> None:
+    """The driver is gone without a word: the next run of its program may want its jobs."""
+    if session.config.resume_name:
+        kept_jobs.keep_all(state, session)
+        _forget_verdicts(state, session)
+    else:
+        end_session(state, session)
+
+
 def end_session(state: ClusterState, session: Session) -> None:
     """The driver is gone: so are its jobs."""
-    for job in [job for job in state.jobs.values() if job.session == session.id]:
-        state.drop_job(job)
-    state.sessions.remove(session)
-    state.log.session(session.number)
+    kept_jobs.forget(state, session)
+    _forget_verdicts(state, session)
+
+
+def _forget_verdicts(state: ClusterState, session: Session) -> None:
     for number, record in list(state.verdicts.items()):
         if record.session == session.id:
             state.forget_verdict(number)
@@ -136,7 +149,7 @@ def end_session(state: ClusterState, session: Session) -> None:
 
 def lose_session(state: ClusterState, session: Session, reason: str) -> None:
     """End a session whose driver may still be there, and tell it."""
-    end_session(state, session)
+    driver_lost(state, session)
     state.out.to_driver(session.id, SessionRefused(reason))
 
 
@@ -151,7 +164,9 @@ def check_leases(state: ClusterState) -> None:
 def _own_job(state: ClusterState, session: Session, id_: JobId) -> Job | None:
     """A driver's word reaches its own jobs only."""
     job = state.jobs.get(id_.number)
-    return job if job is not None and job.session == session.id else None
+    if job is None or job.session != session.id or job.state is JobState.KEPT:
+        return None
+    return job
 
 
 def _submit(state: ClusterState, session: Session, message: SubmitJob) -> None:
@@ -159,33 +174,45 @@ def _submit(state: ClusterState, session: Session, message: SubmitJob) -> None:
     if known is not None:
         state.out.to_driver(session.id, JobAccepted(message.request, known))
         return
+    job = kept_jobs.take_over(state, session, message)
+    if job is None:
+        job = _new_job(state, session, message)
+    state.log.job(job.id)
+    session.requests[message.request] = job.id
+    state.rotation.append(job)
+    state.out.to_driver(session.id, JobAccepted(message.request, job.id))
+    _grow(state, job, AddStages(job.id, message.stages, message.complete))
+
+
+def _new_job(state: ClusterState, session: Session, message: SubmitJob) -> Job:
     state.jobs_submitted += 1
     id_ = JobId(state.jobs_submitted)
     awake_s = state.clock.awake_s
     job = Job(id_, session.id, message.name, session.config, awake_s, message.request)
     state.log.cluster()
-    state.log.job(id_)
-    session.requests[message.request] = id_
     state.jobs[id_.number] = job
-    state.rotation.append(job)
-    state.out.to_driver(session.id, JobAccepted(message.request, id_))
-    _grow(state, job, AddStages(id_, message.stages, message.complete))
+    return job
 
 
 def _grow(state: ClusterState, job: Job, message: AddStages) -> None:
     """Add stages; what they read and is lost by now must be made again."""
     if job.graph_complete:
         return  # it came twice
+    before = list(job.stages)
     try:
         stages = job.add_stages(message.stages, message.complete)
+    except DivergedError as error:
+        state.fail_job(job, Failure(FailureKind.DIVERGED, str(error)))
+        return
     except GraphError as error:
         state.fail_job(job, Failure(FailureKind.INTERNAL, f"invalid job graph: {error}"))
         return
     for stage in stages:
         state.log.stage(job.id, stage.spec.number)
+    kept_jobs.renew(state, job, before)
     state.log.job(job.id)
     job.recompute()
-    finished = [stage for stage in stages if stage.complete]
+    finished = sorted((stage for stage in stages if stage.complete), key=job.order_of)
     if job.result is not None and job.result.complete and job.result not in finished:
         finished.append(job.result)
     for stage in finished:

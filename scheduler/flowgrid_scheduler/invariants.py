@@ -35,7 +35,9 @@ def check(core: SchedulerCore) -> None:
         j.id for j in state.jobs.values() if j.state is JobState.RUNNING
     )
     for job in state.jobs.values():
-        assert job.session in state.sessions.open, f"{job.id} outlived its driver"
+        kept = job.state is JobState.KEPT and job.session in state.sessions.lost
+        assert kept or job.session in state.sessions.open, f"{job.id} outlived its driver"
+        assert job.confirmed == len(job.stages) or job.state is not JobState.SUCCEEDED, job.id
         for stage in job.stages:
             _check_stage(state, stage, attempts)
             assert stage.running == running[stage.id.job, stage.id.number], stage.id
@@ -82,7 +84,7 @@ def _check_progress(state: ClusterState, job: Job) -> None:
     end of the grace period."""
     expected = [
         stage
-        for stage in job.stages
+        for stage in job.graph
         if stage.remaining and all(job.stages[edge.stage].complete for edge in stage.spec.inputs)
     ]
     assert job.open == expected, f"{job.id}: the barrier is out of date"
@@ -98,5 +100,5 @@ def _check_progress(state: ClusterState, job: Job) -> None:
                     f"{stage.id} could run on {executor.id}"
                 )
     if not queued and not any(stage.live for stage in job.stages):
-        waits_for_driver = not job.graph_complete and all(stage.complete for stage in job.stages)
+        waits_for_driver = not job.graph_complete and all(stage.complete for stage in job.graph)
         assert waits_for_driver, f"{job.id} waits for nothing"

@@ -70,6 +70,7 @@ class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
     name: str
     conf: dict[str, str]
     received: int
+    lost: bool = False
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -81,7 +82,8 @@ class VerdictRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class JobRecord(msgspec.Struct, frozen=True, array_like=True):
-    """`reported` are the numbers of stages whose success the driver may have heard of."""
+    """`reported` are the numbers of stages whose success the driver may have heard of, in that order;
+    `confirmed` counts the stages that the present driver has submitted."""
 
     session: str
     request: int
@@ -90,6 +92,8 @@ class JobRecord(msgspec.Struct, frozen=True, array_like=True):
     graph_complete: bool
     result_fetch_failures: int
     reported: tuple[int, ...]
+    kept: bool = False
+    confirmed: int = 1 << 31
 
 
 class WinnerRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -6,6 +6,9 @@
        ▲  │                                                     │
        │  └──failed, cancelled, driver lost──▶ gone             │
        └──────── a result block cannot be read any more ────────┘
+
+A program with a resume name does not lose its jobs with its driver: they, and those that it released,
+are KEPT, and RUNNING again when the next run submits the same stages (`kept_jobs`).
 """
 
 from __future__ import annotations
@@ -46,9 +49,15 @@ class GraphError(Exception):
     """Stages that make no job graph."""
 
 
+class DivergedError(GraphError):
+    """Stages that are not those of the earlier run which their job goes on from."""
+
+
 class JobState(enum.Enum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    KEPT = "kept"
+    """For the next run of its program; nothing of it runs."""
 
 
 class Job:
@@ -71,6 +80,10 @@ class Job:
         self.config = config
         self.state = JobState.RUNNING
         self.stages: list[Stage] = []
+        self.confirmed = 0
+        """How many of them the present driver has submitted; the others are an earlier run's."""
+        self.reports: list[int] = []
+        """The stages that have succeeded, in the order in which a driver heard of it first."""
         self.graph_complete = False
         self.submitted_s = awake_s
         self.running_since_s = awake_s
@@ -82,18 +95,42 @@ class Job:
 
     def add_stages(self, specs: Sequence[StageSpec], complete: bool) -> list[Stage]:
         """Grow the graph and return the new stages; stages that are known already are skipped,
-        because a word may come twice. Raises `GraphError` before anything is changed."""
-        fresh = [spec for spec in specs if spec.number >= len(self.stages)]
-        known = [stage.spec for stage in self.stages]
-        for spec in fresh:
+        because a word may come twice; an earlier run's are taken over as they are. Raises
+        `GraphError` before anything is changed."""
+        new = [spec for spec in specs if spec.number >= self.confirmed]
+        known = [stage.spec for stage in self.graph]
+        for spec in new:
             _check(spec, known)
             known.append(spec)
         if complete and not known:
             raise GraphError("a job needs at least one stage")
-        stages = [Stage(self.id.number, spec) for spec in fresh]
-        self.stages += stages
+        earlier = self.stages[self.confirmed : len(known)]
+        same = all(_alike(stage.spec, spec) for stage, spec in zip(earlier, new, strict=False))
+        if not same or (complete and len(known) < len(self.stages)):
+            raise DivergedError("its stages are not those of the run that it goes on from")
+        taken_over = [stage.taken_over(spec) for stage, spec in zip(earlier, new, strict=False)]
+        fresh = [Stage(self.id.number, spec) for spec in new[len(earlier) :]]
+        self.stages[self.confirmed : len(known)] = stages = taken_over + fresh
+        self.confirmed = len(known)
         self.graph_complete = complete
         return stages
+
+    @property
+    def graph(self) -> list[Stage]:
+        """The stages that the present driver has submitted."""
+        return self.stages[: self.confirmed]
+
+    def order_of(self, stage: Stage) -> int:
+        """Sorts stages as drivers first heard of their success, which decides how a graph grows."""
+        number = stage.id.number
+        return self.reports.index(number) if number in self.reports else len(self.reports)
+
+    def begins_with(self, specs: Sequence[StageSpec], complete: bool) -> bool:
+        """Whether an earlier run's job has begun as one with these stages does."""
+        lengths_fit = len(specs) == len(self.stages) if complete else len(specs) <= len(self.stages)
+        return lengths_fit and all(
+            _alike(stage.spec, spec) for stage, spec in zip(self.stages, specs, strict=False)
+        )
 
     @property
     def result(self) -> Stage | None:
@@ -107,7 +144,7 @@ class Job:
     def recompute(self) -> None:
         """Put back to work what is lost and needed."""
         result = self.result.spec.number if self.result else None
-        for number, partitions in tasks_to_recompute(self.stages, result).items():
+        for number, partitions in tasks_to_recompute(self.graph, result).items():
             self.stages[number].recompute(partitions)
         self.refresh_open()
 
@@ -116,7 +153,7 @@ class Job:
         before = self.open
         self.open = [
             stage
-            for stage in self.stages
+            for stage in self.graph
             if stage.remaining
             and all(self.stages[edge.stage].complete for edge in stage.spec.inputs)
         ]
@@ -187,9 +224,13 @@ class Job:
         return [
             [self.id.number, self.session, self.name, self.state.value, self.graph_complete],
             [self.submitted_s, self.running_since_s, self.result_fetch_failures],
-            [stage.id.number for stage in self.open],
+            [self.confirmed, self.reports, [stage.id.number for stage in self.open]],
             [stage.fingerprint() for stage in self.stages],
         ]
+
+
+def _alike(one: StageSpec, other: StageSpec) -> bool:
+    return one.identity != b"" and one.identity == other.identity
 
 
 def _check(spec: StageSpec, earlier: Sequence[StageSpec]) -> None:

@@ -23,6 +23,8 @@ class Session:
         self.resuming = False
         """The driver sends again what the log does not have; until that is here, what comes after
         it is dropped."""
+        self.lost_s: float | None = None
+        """Since when its driver is lost, if its jobs are kept for the next run."""
         self.requests: dict[int, JobId] = {}
         """Jobs by the driver's own request number: a submission that comes twice is one job."""
 
@@ -30,11 +32,23 @@ class Session:
         """Whether its lease has run out."""
         return awake_s - self.heard_s > self.config.scheduler_driver_lease_s
 
+    def goes_on_from(self, other: Session) -> bool:
+        """Whether this is a later run of the other's program, with the same settings."""
+        named = (
+            self.config.resume_name != "" and self.config.resume_name == other.config.resume_name
+        )
+        return named and _settings(self.config) == _settings(other.config)
+
     def fingerprint(self) -> list[object]:
         requests = [[request, job.number] for request, job in self.requests.items()]
         conf = sorted(self.config.to_conf().items())
         numbers = [self.number, self.received, self.heard_s, self.away, self.resuming]
-        return [self.id, self.name, numbers, requests, conf]
+        return [self.id, self.name, [*numbers, self.lost_s], requests, conf]
+
+
+def _settings(config: Config) -> dict[str, str]:
+    """All settings that may change what is done."""
+    return {name: value for name, value in config.to_conf().items() if name[:7] != "resume."}
 
 
 class Sessions:
@@ -42,11 +56,25 @@ class Sessions:
 
     def __init__(self) -> None:
         self.open: dict[str, Session] = {}
+        self.lost: dict[str, Session] = {}
+        """Those whose drivers died and whose jobs are kept for the next run of the same program."""
         self.numbered: dict[int, Session] = {}
+        """Open and lost."""
         self.departed: Departed[str] = Departed()
 
     def add(self, session: Session) -> None:
         self.open[session.id] = self.numbered[session.number] = session
+
+    def lose(self, session: Session, awake_s: float) -> None:
+        """Its driver is gone, and its jobs stay."""
+        self.open.pop(session.id, None)
+        self.departed.add(session.id)
+        session.lost_s, session.away = awake_s, False
+        self.lost[session.id] = self.numbered[session.number] = session
+
+    def named(self, id_: str) -> Session:
+        """Open or lost."""
+        return self.open.get(id_) or self.lost[id_]
 
     @property
     def next_number(self) -> int:
@@ -54,7 +82,8 @@ class Sessions:
         return max(self.numbered, default=0) + 1
 
     def remove(self, session: Session) -> None:
-        del self.open[session.id]
+        self.open.pop(session.id, None)
+        self.lost.pop(session.id, None)
         del self.numbered[session.number]
         self.departed.add(session.id)
 
@@ -64,4 +93,7 @@ class Sessions:
         return session.received if session is not None else 0
 
     def fingerprint(self) -> list[object]:
-        return [[session.fingerprint() for session in self.open.values()], list(self.departed)]
+        return [
+            [session.fingerprint() for session in self.numbered.values()],
+            list(self.departed),
+        ]

@@ -83,7 +83,8 @@ def _session_record(state: ClusterState, number: int) -> SessionRecord | None:
     if session is None:
         return None
     conf = session.config.to_conf()
-    return SessionRecord(session.id, session.name, conf, session.received)
+    lost = session.lost_s is not None
+    return SessionRecord(session.id, session.name, conf, session.received, lost)
 
 
 def _job_fact(state: ClusterState, job: Job, key: Key) -> object | None:
@@ -96,7 +97,9 @@ def _job_fact(state: ClusterState, job: Job, key: Key) -> object | None:
                 job.state is JobState.SUCCEEDED,
                 job.graph_complete,
                 job.result_fetch_failures,
-                tuple(stage.spec.number for stage in job.stages if stage.reported),
+                tuple(job.reports),
+                job.state is JobState.KEPT,
+                job.confirmed,
             )
         case Kind.STAGE:
             return job.stages[key.number].spec
@@ -141,6 +144,7 @@ def restore(
 ) -> ClusterState:
     """The state of a scheduler that begins with this log. Facts come by ascending key."""
     state = ClusterState(config, identity)
+    confirmed: dict[int, int] = {}
     for key, body in facts:
         record = decode_record(key, body)
         match key.kind:
@@ -149,18 +153,15 @@ def restore(
             case Kind.EXECUTOR:
                 _restore_executor(state, key.number, record)
             case Kind.SESSION:
-                session_config = Config.parse(record.conf)
-                session = Session(record.session, record.name, session_config, 0.0, key.number)
-                session.received, session.away = record.received, True
-                state.sessions.add(session)
+                _restore_session(state, key.number, record)
             case Kind.VERDICT:
                 state.verdicts[key.number] = record
             case Kind.JOB:
                 job = _restore_job(state, key.job, record)
-                reported = record.reported
+                confirmed[key.job] = record.confirmed
             case Kind.STAGE:
                 (stage,) = job.add_stages((record,), job.graph_complete)
-                stage.reported = record.number in reported
+                stage.reported = record.number in job.reports
             case Kind.WINNER:
                 stage = job.stages[key.number]
                 stage.blocks.restore(key.partition, record.attempt, record.holder, record.cells)
@@ -168,6 +169,8 @@ def restore(
                     stage.files[key.partition] = record.files
             case _:
                 assert_never(key.kind)
+    for number, job in state.jobs.items():
+        job.confirmed = min(confirmed[number], job.confirmed)
     _begin(state)
     return state
 
@@ -180,13 +183,26 @@ def _restore_executor(state: ClusterState, index: int, record: ExecutorRecord) -
         state.nobody_since_s = None
 
 
+def _restore_session(state: ClusterState, number: int, record: SessionRecord) -> None:
+    session = Session(record.session, record.name, Config.parse(record.conf), 0.0, number)
+    session.received = record.received
+    if record.lost:
+        state.sessions.lose(session, 0.0)
+    else:
+        session.away = True
+        state.sessions.add(session)
+
+
 def _restore_job(state: ClusterState, number: int, record: JobRecord) -> Job:
-    session = state.sessions.open[record.session]
+    session = state.sessions.named(record.session)
     id_ = JobId(number)
     job = Job(id_, session.id, record.name, session.config, 0.0, record.request)
     job.graph_complete = record.graph_complete
     job.result_fetch_failures = record.result_fetch_failures
+    job.reports = list(record.reported)
     job.state = JobState.SUCCEEDED if record.succeeded else JobState.RUNNING
+    if record.kept:
+        job.state = JobState.KEPT
     session.requests[record.request] = id_
     state.jobs[number] = job
     return job

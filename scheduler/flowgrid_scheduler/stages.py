@@ -172,6 +172,16 @@ class Stage:
         for partition in pending:
             self.queue.put_back(partition)
 
+    def taken_over(self, spec: StageSpec) -> Stage:
+        """This stage in the next run of its program. What a driver holds itself, and what was
+        written to its staging place, died with it."""
+        if spec.given is None and spec.output is OutputKind.BLOCKS:
+            return self
+        fresh = Stage(self.id.job, spec)
+        fresh.launches = self.launches
+        fresh.blocks.version = self.blocks.version + 1
+        return fresh
+
     def adopt(self, attempt: AttemptId) -> None:
         """PENDING to LIVE: an attempt of an earlier scheduler goes on."""
         partition = attempt.partition

@@ -27,10 +27,12 @@ def why(state: ClusterState, id_: JobId) -> tuple[Wait, ...]:
         return ()
     if job.state is JobState.SUCCEEDED:
         return (_driver(state, job, "has succeeded and keeps its result until it is released"),)
+    if job.state is JobState.KEPT:
+        return (_next_run(state, job),)
     live = any(stage.live for stage in job.stages)
     if not state.executors.alive or not (live or state.executors.staying()):
         return (_nobody(state, job),)
-    unfinished = next((stage for stage in reversed(job.stages) if stage.remaining), None)
+    unfinished = next((stage for stage in reversed(job.graph) if stage.remaining), None)
     if unfinished is None:
         return (_driver(state, job, "has finished all its stages and waits for the next ones"),)
     chain = list(_stages(job, unfinished))
@@ -65,6 +67,16 @@ def _driver(state: ClusterState, job: Job, why_: str) -> Wait:
     silent_s = state.clock.awake_s - session.heard_s
     left_s = max(0.0, session.config.scheduler_driver_lease_s - silent_s)
     text = f"{job.id} {why_}; its driver {session.name!r} was heard {_seconds(silent_s)} ago"
+    return Wait(WaitKind.DRIVER, text, f"driver {session.name}", deadline_s=left_s)
+
+
+def _next_run(state: ClusterState, job: Job) -> Wait:
+    session = state.sessions.named(job.session)
+    name, keep_s = session.config.resume_name, session.config.resume_keep_s
+    text = f"{job.id} is kept for the next run of {session.name!r} that resumes {name!r}"
+    if session.lost_s is None:
+        return Wait(WaitKind.DRIVER, text, f"driver {session.name}")
+    left_s = max(0.0, keep_s - (state.clock.awake_s - session.lost_s))
     return Wait(WaitKind.DRIVER, text, f"driver {session.name}", deadline_s=left_s)
 
 

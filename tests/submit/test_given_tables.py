@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from flowgrid.io.stage_reader import StageReader
 from flowgrid.logical.nodes import GivenTable
 from flowgrid.protocol.fragment import Field
 from flowgrid.submit.given_tables import GivenTables
+from flowgrid.submit.leftovers import remove_stale
 from flowgrid.transport.host import host_identity
 from flowgrid.transport.remote_blocks import RemoteBlocks
 
@@ -52,7 +55,7 @@ def test_a_table_is_written_once_whatever_its_number_is(
 ) -> None:
     given = node(pa.table({"n": [1, 2, 3]}))
     assert rows_of(tables, given, 0) == rows_of(tables, given, 7) == [1, 2, 3]
-    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    assert len(list(tmp_path.rglob("job-0/*"))) == 1
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
@@ -64,6 +67,18 @@ def test_a_table_without_columns_keeps_its_rows(tables: GivenTables, rows: int) 
 def test_no_rows_are_one_partition(tables: GivenTables) -> None:
     spec = tables.give(1, node(pa.table({"n": pa.array([], pa.int64())})))
     assert spec.given_rows == ((0,),)
+
+
+def test_nobody_removes_the_tables_of_a_driver_that_lives(
+    tables: GivenTables, tmp_path: Path
+) -> None:
+    given = node(pa.table({"n": [1, 2, 3]}))
+    tables.give(0, given)
+    (directory,) = tmp_path.iterdir()
+    long_ago = time.time() - 3600
+    os.utime(directory, (long_ago, long_ago))
+    assert remove_stale(tmp_path) == []
+    assert rows_of(tables, given) == [1, 2, 3]
 
 
 def test_executors_on_other_hosts_are_told_where_to_ask(tmp_path: Path) -> None:
@@ -88,10 +103,10 @@ def test_blocks_go_with_the_table_that_nobody_asks_for_any_more(tmp_path: Path) 
     tables = GivenTables(tmp_path, None, None)
     given = node(pa.table({"n": [1, 2, 3]}))
     tables.give(0, given)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert list(tmp_path.rglob("job-0/*"))
 
     del given
     gc.collect()
 
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.rglob("job-0/*"))
     tables.close()
