@@ -51,18 +51,17 @@ def said_by_executors(journal: Path) -> Iterator[tuple[str, FromExecutor]]:
                 yield event.executor.name, message
 
 
+def successes_of(executor: str, journal: Path) -> int:
+    """How many attempts an executor has finished so far."""
+    return sum(
+        name == executor and isinstance(message, AttemptSucceeded)
+        for name, message in said_by_executors(journal)
+    )
+
+
 def after_success_of(executor: str, count: int) -> Moment:
     """The moment at which an executor has finished so many attempts."""
-
-    def reached(journal: Path) -> bool:
-        done = [
-            message
-            for name, message in said_by_executors(journal)
-            if name == executor and isinstance(message, AttemptSucceeded)
-        ]
-        return len(done) >= count
-
-    return reached
+    return lambda journal: successes_of(executor, journal) >= count
 
 
 def after_tasks(count: int) -> Moment:

@@ -23,6 +23,7 @@ from tests.cluster.assassin import (
     executor_name,
     journal_of,
     needless_attempts,
+    successes_of,
 )
 from tests.cluster.census import Premises
 
@@ -64,7 +65,8 @@ def test_losing_one_of_two_executors_reruns_only_what_it_held(
         session.range(10).count()  # everybody is up
         victim = premises.running("flowgrid_executor")[1]
         name = executor_name(victim)
-        moment = after_success_of(name, finished_before)
+        before = successes_of(name, journal_of(premises))
+        moment = after_success_of(name, before + finished_before)
         with Assassin(premises, moment, lambda: victim) as assassin:
             answer = session.sql(text).collect()
         assert assassin.struck, "the job was over before anybody was killed"
@@ -83,7 +85,8 @@ def test_losing_a_slot_costs_one_attempt_and_no_executor(
         open_tpch(session)
         session.range(10).count()  # everybody is up
         executors = premises.running("flowgrid_executor")
-        moment = after_success_of(executor_name(executors[0]), 3)
+        name = executor_name(executors[0])
+        moment = after_success_of(name, successes_of(name, journal_of(premises)) + 3)
         with Assassin(premises, moment, lambda: a_slot_of(executors[0])) as assassin:
             answer = session.sql(text).collect()
         assert assassin.struck, "the job was over before anybody was killed"
