@@ -6,8 +6,11 @@ import hashlib
 
 import msgspec
 import pytest
+from flowgrid_scheduler.actions import Action
+from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import ExecutorUnreachable, SessionUnreachable
 from flowgrid_scheduler.invariants import check
+from flowgrid_scheduler.job_log import Key, Kind
 from flowgrid_scheduler.jobs import JobState
 from flowgrid_scheduler.snapshots import snapshot
 from flowgrid_scheduler.waiting import why
@@ -23,7 +26,9 @@ from flowgrid.protocol.messages import (
     DescribeStage,
     DropAttempts,
     DropJob,
+    FromDriver,
     JobAccepted,
+    JobFailed,
     JobSucceeded,
     KeepAlive,
     ReleaseJob,
@@ -31,6 +36,7 @@ from flowgrid.protocol.messages import (
     StageSucceeded,
 )
 from tests.scheduler.story import (
+    IDENTITY,
     JOB,
     SESSION,
     Story,
@@ -43,7 +49,8 @@ from tests.scheduler.story import (
     shuffle,
 )
 from tests.scheduler.test_recovery import given
-from tests.scheduler.test_snapshots import next_scheduler
+from tests.scheduler.test_schedules import Chaos
+from tests.scheduler.test_snapshots import applied, next_scheduler
 
 NEXT = "e" * 32
 """The session of the next run."""
@@ -314,3 +321,90 @@ def test_what_is_kept_survives_the_scheduler(running: Story) -> None:
     check(successor)
     job = successor.state.jobs[1]
     assert (job.confirmed, len(job.stages)) == (1, 2)
+
+
+class Mortal(Chaos):
+    """A random story whose driver dies again and again, and submits its jobs anew in its next run."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.deaths = 0
+        self.programs: dict[int, tuple[tuple[StageSpec, ...], int]] = {}
+        """Stages by job, and how many of them come with the submission."""
+        self.begins()
+
+    @property
+    def session(self) -> str:
+        return f"{self.deaths:032x}"
+
+    def begins(self) -> None:
+        self.connects(self.session, **{"resume.name": "nightly"})
+
+    def driver_says(self, *messages: FromDriver, session: str = SESSION) -> list[Action]:
+        return super().driver_says(*messages, session=self.session)
+
+    def submits(
+        self, *stages: StageSpec, complete: bool = True, session: str = SESSION
+    ) -> list[Action]:
+        return super().submits(*stages, complete=complete, session=self.session)
+
+    def job_comes(self) -> None:
+        if self.dice.random() < 0.5:
+            self.driver_dies()
+        before = self.core.state.jobs_submitted
+        shape = Chaos(self.dice.randrange(1 << 30))
+        shape.job_comes()
+        (job,) = shape.core.state.jobs.values()
+        known = tuple(stage.spec for stage in job.stages)
+        stages = known + tuple(spec for rest in shape.growing.values() for spec in rest)
+        program = identified(*stages, program=str(before))
+        self.run_job(program, len(known))
+
+    def run_job(self, stages: tuple[StageSpec, ...], known: int) -> int:
+        complete = known == len(stages)
+        actions = self.submits(*stages[:known], complete=complete)
+        number = sent_to_drivers(actions, JobAccepted)[0].job.number
+        self.programs[number] = stages, known
+        if not complete:
+            self.growing[number] = list(stages[known:])
+        return number
+
+    def driver_dies(self) -> None:
+        self.happens(SessionUnreachable(self.session))
+        self.growing.clear()
+        self.deaths += 1
+        self.begins()
+        for number in [n for n in self.core.state.jobs if n in self.programs]:
+            if number in self.core.state.jobs:
+                self.run_job(*self.programs[number])
+
+
+@pytest.mark.parametrize("index", range(20))
+def test_however_often_a_driver_dies_its_jobs_end_and_nothing_stays(seed: int, index: int) -> None:
+    story = Mortal(seed + index)
+    story.run(200)
+    story.ends()
+    wanted = {job.id for job in story.core.state.jobs.values() if job.state is not JobState.KEPT}
+    ended = {word.job for word in story.told_driver(JobSucceeded) + story.told_driver(JobFailed)}
+    assert wanted <= ended
+    assert not [f for f in story.told_driver(JobFailed) if f.failure.kind is FailureKind.DIVERGED]
+    story.driver_says(CloseSession())
+    assert not story.core.state.jobs
+    assert not story.core.state.sessions.numbered
+    _require_a_log_of(story)
+
+
+def _require_a_log_of(story: Story) -> None:
+    """The story told again: at every moment the log makes the state that it is a snapshot of."""
+    core, log = SchedulerCore(story.config, IDENTITY), dict[Key, bytes]()
+    for number, (now, event) in enumerate(story.told):
+        core.handle(event, now)
+        log = applied(log, core.changes())
+        if number % 20 == 0:
+            assert log == snapshot(core.state)
+            successor = next_scheduler(log, story.config)
+            check(successor)
+            after = snapshot(successor.state)
+            assert {k: b for k, b in log.items() if k.kind >= Kind.SESSION} == {
+                k: b for k, b in after.items() if k.kind >= Kind.SESSION
+            }
