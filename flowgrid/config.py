@@ -115,6 +115,11 @@ class Config:
         "a join side up to this size is sent whole to every task of the other side",
         parse_bytes,
     )
+    planner_reduce_bytes_min: int = _setting(
+        32 * MIB,
+        "groups of so many bytes of rows wait for the few keys that a join will ask them for",
+        parse_bytes,
+    )
     planner_single_task_bytes_max: int = _setting(
         64 * MIB,
         "a plan that reads at most so many bytes of files runs as one task; 0 is never",

@@ -4,46 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sqlglot import exp
-
 from flowgrid.config import MIB
-from flowgrid.expr.tree import column, conjunction
+from flowgrid.expr.tree import column
 from flowgrid.logical.nodes import Distinct, Join, JoinKind, Named, Node, Project
 from flowgrid.physical.changes import of_join
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import MAY_BROADCAST_LEFT, MAY_BROADCAST_RIGHT, JoinKeys, join_keys
-from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, key_text
+from flowgrid.physical.meetings import Meeting, choose_meeting, key_texts
+from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread
 from flowgrid.physical.planning import Planning
+from flowgrid.physical.reduction import (
+    REDUCES,
+    Descent,
+    Reduced,
+    descend,
+    partners_of,
+    superset,
+)
 from flowgrid.physical.stage_book import Pipeline, StageBook, all_of
 
 _GUESS_ERROR = 8.0
 """How far a side may turn out below its estimate: up to so many times the broadcast limit it is worth
 finishing its stage first and looking at its real size."""
 
+_FEWER = 4
+"""A fold waits for the rows that will meet its groups if these are fewer by this factor."""
+
 
 _ONCE_PAYS_BELOW = 0.5
 """Different rows per row above which it costs more to find equal ones than to send them."""
 
 
-@dataclass(frozen=True)
-class Meeting:
-    """Which key pairs the rows of both sides meet by; `targets` where a side is spread so already."""
-
-    pairs: tuple[int, ...]
-    targets: int | None = None
-
-
 def plan_join(planner: Planning, node: Join) -> Pipeline:
     """The cheapest way in which matching rows can meet."""
     sides: dict[str, Pipeline] = {}
-    for name, input_ in (("left", node.left), ("right", node.right)):
+    keys = planner.decided(("keys", node), partial(join_keys, node))
+    inputs = {"left": node.left, "right": node.right}
+    if keys is not None:
+        few = planner.decided(("few", node), partial(_few, planner, node, keys))
+        if few is not None:
+            inputs[_other(few)] = _reduced(planner, node, keys, few)
+    for name, input_ in inputs.items():
         with contextlib.suppress(Pending):
             sides[name] = planner.pipeline(input_)
-    keys = planner.decided(("keys", node), partial(join_keys, node))
     if len(sides) < 2:
         if keys is not None:
             _begin_early(planner, node, sides, keys)
@@ -53,7 +59,7 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
         return Pipeline(_smaller_right(planner.book, _over(node, *small)), Single())
     if keys is None:
         return _without_keys(planner, node, sides)
-    meeting = planner.decided(("meeting", node), partial(_meeting, planner.book, sides, keys))
+    meeting = planner.decided(("meeting", node), partial(choose_meeting, planner.book, sides, keys))
     join = _KeyedJoin(planner, node, sides, keys, meeting)
     if not (join.is_met("left") and join.is_met("right")):
         way = planner.decided(("way", node), join.way)
@@ -65,6 +71,58 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
     met = all_of(partial(join.met, "left"), partial(join.met, "right"))
     how = _after(node.kind, met[0].partitioning, met[1].partitioning)
     return Pipeline(_smaller_right(planner.book, _over(node, *met)), how)
+
+
+def _few(planner: Planning, node: Join, keys: JoinKeys) -> str | None:
+    """The side, if there is one, that is worth waiting for because the other then folds much less."""
+    book, config = planner.book, planner.book.shape.config
+    if config.planner_force_exchanges:
+        return None
+    for name, kinds in REDUCES.items():
+        descent = _descent(planner, node, keys, name)
+        if node.kind not in kinds or descent.folds is None:
+            continue
+        few = _input(node, _other(name))
+        if (
+            book.bytes_of(descent.node) >= config.planner_reduce_bytes_min
+            and book.bytes_of(few) <= config.planner_broadcast_bytes_max
+            and book.rows_of(few) * _FEWER <= book.rows_of(descent.folds)
+        ):
+            return _other(name)
+    return None
+
+
+def _reduced(planner: Planning, node: Join, keys: JoinKeys, few: str) -> Node:
+    """The other side, of rows with a partner only, if the partners are as few as was thought."""
+    book, many = planner.book, _other(few)
+    sides = {few: planner.pipeline(_input(node, few))}
+    meeting = planner.decided(("meeting", node), partial(choose_meeting, book, sides, keys))
+    inputs = (node.left, node.right)
+    planner.decided(
+        ("targets", node),
+        lambda: meeting.targets or book.shape.target_count(sum(map(book.bytes_of, inputs))),
+    )
+    join = _KeyedJoin(planner, node, sides, keys, meeting)
+    if not join.is_below(few, book.shape.config.planner_broadcast_bytes_max):
+        return _input(node, many)
+
+    def make() -> Node:
+        read = join.read(few)
+        assert read is not None
+        descent = _descent(planner, node, keys, many)
+        partners = partners_of(read, keys.right if few == "right" else keys.left)
+        return descent.rebuilt(Reduced(descent.node, descent.keys, partners))
+
+    return planner.rewritten("reduced", node, make)
+
+
+def _descent(planner: Planning, node: Join, keys: JoinKeys, name: str) -> Descent:
+    own = keys.left if name == "left" else keys.right
+    return descend(_input(node, name), own, planner.is_shared)
+
+
+def _input(node: Join, name: str) -> Node:
+    return node.left if name == "left" else node.right
 
 
 def _begin_early(planner: Planning, node: Join, sides: dict[str, Pipeline], keys: JoinKeys) -> None:
@@ -82,7 +140,7 @@ def _begin_early(planner: Planning, node: Join, sides: dict[str, Pipeline], keys
         )
         if sure and not isinstance(side.node, StageRead) and not config.planner_force_exchanges:
             meeting = planner.decided(
-                ("meeting", node), partial(_meeting, planner.book, sides, keys)
+                ("meeting", node), partial(choose_meeting, planner.book, sides, keys)
             )
             planner.decided(("small", node), partial(str, name))
             _KeyedJoin(planner, node, sides, keys, meeting).stage(name)
@@ -99,39 +157,6 @@ def _smaller_right(book: StageBook, join: Join) -> Node:
         return join
     turned = dataclasses.replace(join, left=join.right, right=join.left)
     return Project(turned, tuple(Named(name, column(name)) for name in join.columns))
-
-
-def _meeting(book: StageBook, sides: dict[str, Pipeline], keys: JoinKeys) -> Meeting:
-    """All pairs, or those by which a side is hashed already: both sides, else the larger."""
-    found: list[tuple[str, Meeting]] = []
-    for name in sorted(sides, key=lambda name: -book.bytes_of(sides[name].node)):
-        how = sides[name].partitioning
-        if isinstance(how, Hashed):
-            texts = _texts(keys, name)
-            for alternative in sorted(how.keys):
-                pairs = _pairs(alternative, how.types, texts, keys.types)
-                if pairs is not None:
-                    found.append((name, Meeting(pairs, how.targets)))
-    of_both = [one for name, one in found if any(n != name and other == one for n, other in found)]
-    of_one = [one for _, one in found]
-    return next(iter(of_both + of_one), Meeting(tuple(range(len(keys.types)))))
-
-
-def _texts(keys: JoinKeys, name: str) -> tuple[str, ...]:
-    return tuple(key_text(key) for key in (keys.left if name == "left" else keys.right))
-
-
-def _pairs(
-    alternative: Sequence[str], types: Sequence[str], texts: Sequence[str], wanted: Sequence[str]
-) -> tuple[int, ...] | None:
-    """The key pairs that an existing partitioning's keys are, in its order; None if one is no key."""
-    pairs = []
-    for text, type_ in zip(alternative, types, strict=True):
-        index = next((i for i, key in enumerate(texts) if key == text and wanted[i] == type_), None)
-        if index is None:
-            return None
-        pairs.append(index)
-    return tuple(pairs)
 
 
 @dataclass(frozen=True)
@@ -159,8 +184,8 @@ class _KeyedJoin:
             max(MIB, large_bytes / self.planner.book.shape.slots),
         )
         is_smaller = self._bytes(small) <= max(MIB, large_bytes)
-        is_below = is_smaller and self._is_below(small, limit)
-        read = self._read(small)
+        is_below = is_smaller and self.is_below(small, limit)
+        read = self.read(small)
         if read is not None:
             text = self.node.describe()
             self.planner.book.changes += of_join(text, read.exchange, is_below, limit)
@@ -176,39 +201,40 @@ class _KeyedJoin:
             return None
         small = "right" if self.node.kind is JoinKind.RIGHT else "left"
         config = self.planner.book.shape.config
-        if config.planner_force_exchanges or self.is_met(_other(small)) or self.is_met(small):
+        if config.planner_force_exchanges or self.is_met(_other(small)):
             return None
         limit = min(config.planner_broadcast_bytes_max, self._bytes(_other(small)) / 2)
-        return small if self._is_below(small, limit) else None
+        if self.is_met(small):
+            partners = self._partners(small)
+            return small if partners is not None and _is_at_most(partners, limit) else None
+        return small if self.is_below(small, limit) else None
+
+    def _partners(self, small: str) -> StageRead | None:
+        """A stage's rows with all keys of a side: its own, or one below where its rows have met."""
+        if not self.is_met(small):
+            return self.read(small)
+        own = self.keys.left if small == "left" else self.keys.right
+        return superset(self.sides[small].node, own)
 
     def filter_by(self, small: str) -> None:
         """Keep of the other side only rows whose keys the small one has."""
         own, other = (self.keys.left, self.keys.right)
         if small == "left":
             own, other = other, own
-        exchange = self.planner.book.known((self.node, small))
-        if exchange is None:  # its rows are a stage's as they are, which told their size
-            whole = self.sides[small].node
-            assert isinstance(whole, StageRead)
-            exchange = whole.exchange
-        read = self.planner.book.read(exchange, self.sides[small].node, broadcast=True)
-        found = Project(read, tuple(Named(f"#f{i}", key) for i, key in enumerate(other)))
-        equal = [
-            exp.NullSafeEQ(this=key.copy(), expression=column(f"#f{index}"))
-            for index, key in enumerate(own)
-        ]
+        partners = self._partners(small)
+        assert partners is not None
         side = self.sides[_other(small)]
-        kept = Join(side.node, found, JoinKind.SEMI, conjunction(equal))
+        kept = Reduced(side.node, own, partners_of(partners, other)).over(side.node)
         rows = self.planner.book.rows_of(side.node)
         self.sides[_other(small)] = Pipeline(kept, side.partitioning)
         fewer = self.stage(_other(small)).node
         assert isinstance(fewer, StageRead)
-        self.planner.book.filtered(fewer.exchange, exchange, rows)
+        self.planner.book.filtered(fewer.exchange, partners.exchange, rows)
 
     def is_met(self, name: str) -> bool:
         """Whether a side's rows are where the meeting wants them."""
         how = self.sides[name].partitioning
-        wanted = tuple(_texts(self.keys, name)[pair] for pair in self.meeting.pairs)
+        wanted = tuple(key_texts(self.keys, name)[pair] for pair in self.meeting.pairs)
         return (
             isinstance(how, Hashed)
             and how.targets == self.meeting.targets
@@ -228,23 +254,21 @@ class _KeyedJoin:
     def _bytes(self, name: str) -> float:
         return self.planner.book.bytes_of(self.sides[name].node)
 
-    def _is_below(self, name: str, limit: float) -> bool:
+    def is_below(self, name: str, limit: float) -> bool:
         """Whether a side really has at most so many bytes; its stage is made to find out.
 
         The stage is hashed by the join's keys, so that it serves whatever is decided then.
         """
-        read = self._read(name)
+        read = self.read(name)
         if read is None:
             if self._bytes(name) > limit * _GUESS_ERROR:
                 return False
             self.stage(name)
-            read = self._read(name)
+            read = self.read(name)
             assert read is not None
-        if read.exact_size is None:
-            raise Pending
-        return read.exact_size.bytes <= limit
+        return _is_at_most(read, limit)
 
-    def _read(self, name: str) -> StageRead | None:
+    def read(self, name: str) -> StageRead | None:
         """A side as a stage has written it or will; None if it has no stage of its own."""
         made = self.planner.book.known((self.node, name)) is not None
         read = self.stage(name).node if made else self.sides[name].node
@@ -271,6 +295,12 @@ class _KeyedJoin:
         once = Distinct(source)
         rows = self.planner.book.rows_of
         return once if rows(once) < _ONCE_PAYS_BELOW * rows(source) else source
+
+
+def _is_at_most(read: StageRead, limit: float) -> bool:
+    if read.exact_size is None:
+        raise Pending
+    return read.exact_size.bytes <= limit
 
 
 def _other(name: str) -> str:

@@ -181,9 +181,13 @@ class Planner(Planning):
 
         return self.decided((kind, node), rewrite)
 
+    def is_shared(self, node: Node) -> bool:
+        return node in self._shared
+
     def _verb(self, node: Node) -> Pipeline:
         # With one slot nothing of this is needed, and a short job would wait for it.
         from flowgrid.physical import aggregation, asof, grouping, joining, ordering
+        from flowgrid.physical.reduction import Reduced
 
         match node:
             case Scan():
@@ -201,6 +205,9 @@ class Planner(Planning):
             case Filter() | Sample():
                 child = self.pipeline(node.input)
                 return Pipeline(dataclasses.replace(node, input=child.node), child.partitioning)
+            case Reduced():
+                child = self.pipeline(node.input)
+                return Pipeline(node.over(child.node), child.partitioning)
             case Unnest() | MapBatches():
                 child = self.pipeline(node.input)
                 single = isinstance(child.partitioning, Single)

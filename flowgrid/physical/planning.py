@@ -32,3 +32,7 @@ class Planning(Protocol):
     def rewritten(self, kind: str, node: Node, make: Callable[[], Node]) -> Node:
         """What `make` puts in a node's place, with its own shared subplans."""
         ...
+
+    def is_shared(self, node: Node) -> bool:
+        """Whether several parts of the plan read the node's rows, which are computed once."""
+        ...

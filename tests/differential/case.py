@@ -70,6 +70,7 @@ def draw_case(dice: Dice) -> Case:
         case 2:  # small by these limits, or not: decisions from real sizes
             conf["planner.target_partition_bytes"] = 200
             conf["planner.broadcast_bytes_max"] = 300
+            conf["planner.reduce_bytes_min"] = 0
     shape = Shape(2 + dice.below(3), conf, not dice.chance(10))
     return Case(tables, query, ordered, shape)
 

@@ -10,6 +10,8 @@ from flowgrid.api.dataframe import DataFrame, How
 from flowgrid.api.session import Session
 from tests.physical.conftest import Agree
 
+COVERS = ["meetings"]
+
 KINDS: list[How] = ["inner", "left", "right", "full", "semi", "anti"]
 
 

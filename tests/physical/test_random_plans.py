@@ -30,7 +30,11 @@ SHAPES: list[Conf] = [
     {"planner.force_exchanges": True},
     {},
     # Some relations are small by these limits and some are not: decisions from real sizes.
-    {"planner.target_partition_bytes": 200, "planner.broadcast_bytes_max": 300},
+    {
+        "planner.target_partition_bytes": 200,
+        "planner.broadcast_bytes_max": 300,
+        "planner.reduce_bytes_min": 0,
+    },
 ]
 
 EXPLORING = "FLOWGRID_RANDOM_PLANS" in os.environ
