@@ -40,8 +40,6 @@ class FailureKind(enum.StrEnum):
     NO_EXECUTORS = "no_executors"
     CANCELLED = "cancelled"
     DRIVER_LOST = "driver_lost"
-    DIVERGED = "diverged"
-    """A job that went on from an earlier run of its program grows otherwise than it did then."""
     INTERNAL = "internal"
 
 

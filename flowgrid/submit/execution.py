@@ -135,20 +135,11 @@ class Engine:
         return Shape(self._slots or self._client.wait_for_slots(), self._config)
 
     def _run(self, plan: Node, sink: SinkOutput | None) -> Result:
-        number = next(self._numbers)
-        while True:
-            try:
-                return self._run_job(plan, sink, number)
-            except JobError as error:
-                if error.kind != FailureKind.DIVERGED:
-                    raise
-            # What an earlier run has left of this job is gone now, and it is run from its start.
-
-    def _run_job(self, plan: Node, sink: SinkOutput | None, number: int) -> Result:
         from flowgrid.physical.planner import Planner
         from flowgrid.physical.shortcut import prepared
 
         known = prepared(plan, self._shape())
+        number = next(self._numbers)
         seed, identified = self._drawn(number)
         planner = Planner(known.plan, known.shape, self._tables.give, sink, seed, known.note)
         first = planner.advance()

@@ -28,7 +28,6 @@ _NEXT = {
     FailureKind.INPUT_CHANGED: "read the input anew, and do not change it while a job runs",
     FailureKind.INDETERMINATE: "make the function deterministic: the same rows in must give the "
     "same rows out",
-    FailureKind.DIVERGED: "submit it again: nothing is left of that run",
     FailureKind.INTERNAL: "this is a bug in FlowGrid; please report it",
 }
 

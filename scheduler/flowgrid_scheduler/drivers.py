@@ -30,7 +30,7 @@ from flowgrid.protocol.messages import (
 )
 from flowgrid_scheduler import departures, kept_jobs, recovery
 from flowgrid_scheduler.cluster import ClusterState
-from flowgrid_scheduler.jobs import DivergedError, GraphError, Job, JobState
+from flowgrid_scheduler.jobs import GraphError, Job, JobState
 from flowgrid_scheduler.sessions import Session
 from flowgrid_scheduler.stages import TaskState
 from flowgrid_scheduler.waiting import why
@@ -201,15 +201,12 @@ def _grow(state: ClusterState, job: Job, message: AddStages) -> None:
     before = list(job.stages)
     try:
         stages = job.add_stages(message.stages, message.complete)
-    except DivergedError as error:
-        state.fail_job(job, Failure(FailureKind.DIVERGED, str(error)))
-        return
     except GraphError as error:
         state.fail_job(job, Failure(FailureKind.INTERNAL, f"invalid job graph: {error}"))
         return
     for stage in stages:
         state.log.stage(job.id, stage.spec.number)
-    kept_jobs.renew(state, job, before)
+    kept_jobs.forget_replaced(state, job, before)
     state.log.job(job.id)
     job.recompute()
     finished = sorted((stage for stage in stages if stage.complete), key=job.order_of)

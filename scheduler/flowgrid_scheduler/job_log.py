@@ -94,6 +94,7 @@ class JobRecord(msgspec.Struct, frozen=True, array_like=True):
     reported: tuple[int, ...]
     kept: bool = False
     confirmed: int = 1 << 31
+    replaced: tuple[tuple[int, int], ...] = ()
 
 
 class WinnerRecord(msgspec.Struct, frozen=True, array_like=True):

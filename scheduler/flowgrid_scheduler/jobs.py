@@ -49,10 +49,6 @@ class GraphError(Exception):
     """Stages that make no job graph."""
 
 
-class DivergedError(GraphError):
-    """Stages that are not those of the earlier run which their job goes on from."""
-
-
 class JobState(enum.Enum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -82,6 +78,8 @@ class Job:
         self.stages: list[Stage] = []
         self.confirmed = 0
         """How many of them the present driver has submitted; the others are an earlier run's."""
+        self.replaced: dict[int, int] = {}
+        """Stages that were others in an earlier run: the numbers of their own first attempts."""
         self.reports: list[int] = []
         """The stages that have succeeded, in the order in which a driver heard of it first."""
         self.graph_complete = False
@@ -95,8 +93,8 @@ class Job:
 
     def add_stages(self, specs: Sequence[StageSpec], complete: bool) -> list[Stage]:
         """Grow the graph and return the new stages; stages that are known already are skipped,
-        because a word may come twice; an earlier run's are taken over as they are. Raises
-        `GraphError` before anything is changed."""
+        because a word may come twice. Stages of an earlier run are taken over if they serve, and
+        replaced if they do not. Raises `GraphError` before anything is changed."""
         new = [spec for spec in specs if spec.number >= self.confirmed]
         known = [stage.spec for stage in self.graph]
         for spec in new:
@@ -104,16 +102,22 @@ class Job:
             known.append(spec)
         if complete and not known:
             raise GraphError("a job needs at least one stage")
-        earlier = self.stages[self.confirmed : len(known)]
-        same = all(_alike(stage.spec, spec) for stage, spec in zip(earlier, new, strict=False))
-        if not same or (complete and len(known) < len(self.stages)):
-            raise DivergedError("its stages are not those of the run that it goes on from")
-        taken_over = [stage.taken_over(spec) for stage, spec in zip(earlier, new, strict=False)]
-        fresh = [Stage(self.id.number, spec) for spec in new[len(earlier) :]]
-        self.stages[self.confirmed : len(known)] = stages = taken_over + fresh
+        stages = [self._stage_for(spec) for spec in new]
+        self.stages[self.confirmed : len(known)] = stages
         self.confirmed = len(known)
         self.graph_complete = complete
         return stages
+
+    def _stage_for(self, spec: StageSpec) -> Stage:
+        """A new stage, or what an earlier run has left of it."""
+        if spec.number >= len(self.stages):
+            return Stage(self.id.number, spec)
+        earlier = self.stages[spec.number]
+        if earlier.serves(spec):
+            return earlier
+        stage = earlier.replaced(spec)
+        self.replaced[spec.number] = max(earlier.launches, default=0)
+        return stage
 
     @property
     def graph(self) -> list[Stage]:
@@ -125,17 +129,15 @@ class Job:
         number = stage.id.number
         return self.reports.index(number) if number in self.reports else len(self.reports)
 
-    def begins_with(self, specs: Sequence[StageSpec], complete: bool) -> bool:
-        """Whether an earlier run's job has begun as one with these stages does."""
-        lengths_fit = len(specs) == len(self.stages) if complete else len(specs) <= len(self.stages)
-        return lengths_fit and all(
-            _alike(stage.spec, spec) for stage, spec in zip(self.stages, specs, strict=False)
-        )
+    def serving(self, specs: Sequence[StageSpec]) -> int:
+        """How many stages of this job serve one that begins with these."""
+        pairs = zip(self.stages, specs, strict=False)
+        return sum(stage.serves(spec) for stage, spec in pairs)
 
     @property
     def result(self) -> Stage | None:
         """The stage whose blocks or files are the answer, once the graph is complete."""
-        return self.stages[-1] if self.graph_complete else None
+        return self.stages[self.confirmed - 1] if self.graph_complete else None
 
     def stage_of(self, attempt: AttemptId) -> Stage | None:
         """The stage that an attempt claims to belong to."""
@@ -204,7 +206,7 @@ class Job:
 
     def succeeded(self, address_of: Callable[[int], ExecutorAddress]) -> JobSucceeded:
         """The answer: which blocks or files, exactly."""
-        stage = self.stages[-1]
+        stage = self.stages[self.confirmed - 1]
         files = tuple(
             (AttemptId(self.id.number, stage.id.number, p, stage.blocks.attempts[p]), file)
             for p in sorted(stage.files)
@@ -215,7 +217,8 @@ class Job:
 
     def status(self, awake_s: float) -> JobStatus:
         """For people."""
-        stages = tuple(stage.status() for stage in self.stages)
+        shown = self.stages if self.state is JobState.KEPT else self.graph
+        stages = tuple(stage.status() for stage in shown)
         age_s = awake_s - self.submitted_s
         return JobStatus(self.id, self.name, self.session, self.state.value, age_s, stages)
 
@@ -224,13 +227,10 @@ class Job:
         return [
             [self.id.number, self.session, self.name, self.state.value, self.graph_complete],
             [self.submitted_s, self.running_since_s, self.result_fetch_failures],
-            [self.confirmed, self.reports, [stage.id.number for stage in self.open]],
+            [self.confirmed, sorted(self.replaced.items()), self.reports],
+            [stage.id.number for stage in self.open],
             [stage.fingerprint() for stage in self.stages],
         ]
-
-
-def _alike(one: StageSpec, other: StageSpec) -> bool:
-    return one.identity != b"" and one.identity == other.identity
 
 
 def _check(spec: StageSpec, earlier: Sequence[StageSpec]) -> None:

@@ -1,9 +1,9 @@
 """Jobs of programs that can be resumed: kept when their driver dies, taken over by its next run.
 
 A kept job is the job itself with all its blocks, and nothing of it runs. When the next run of the
-program submits stages with the identities of a kept job's, that job is its job from then on: what has
-succeeded is not run again. Only stages that the new driver has submitted itself count, one by one; at
-the first that is another the job fails as `DIVERGED`, and the driver submits it anew.
+program submits a job of which a kept one's stages serve some, the kept job is its job from then on: what
+has succeeded is not run again. Only stages that the new driver has submitted itself count, one by one;
+where it submits another than there was, that one takes its place.
 
 What a driver has released is kept as well while its session lasts, because the next run will ask for
 it before it comes to where this one died. A session that ends in good order leaves nothing.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowgrid.protocol.job_graph import OutputKind
-from flowgrid.protocol.messages import SubmitJob
+from flowgrid.protocol.messages import DropAttempts, SubmitJob
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.jobs import Job, JobState
 from flowgrid_scheduler.sessions import Session
@@ -77,29 +77,40 @@ def _bytes(job: Job) -> int:
 def take_over(state: ClusterState, session: Session, message: SubmitJob) -> Job | None:
     """The job of an earlier run that has begun with these stages, as this session's; None if there
     is none. None of its stages is confirmed yet."""
-    for job in state.jobs.values():
-        owner = state.sessions.lost.get(job.session)
-        if owner is None or not session.goes_on_from(owner):
-            continue
-        if job.begins_with(message.stages, message.complete):
-            job.session, job.request, job.name = session.id, message.request, message.name
-            job.config = session.config
-            job.state, job.confirmed, job.graph_complete = JobState.RUNNING, 0, False
-            job.submitted_s = job.running_since_s = state.clock.awake_s
-            job.result_fetch_failures = 0
-            _forget_if_empty(state, owner)
-            return job
-    return None
+    lost = state.sessions.lost
+    earlier = [
+        job
+        for job in state.jobs.values()
+        if job.session in lost and session.goes_on_from(lost[job.session])
+    ]
+    job = max(earlier, key=lambda one: one.serving(message.stages), default=None)
+    if job is None or not job.serving(message.stages):
+        return None
+    owner = lost[job.session]
+    job.session, job.request, job.name = session.id, message.request, message.name
+    job.config = session.config
+    job.state, job.confirmed, job.graph_complete = JobState.RUNNING, 0, False
+    job.submitted_s = job.running_since_s = state.clock.awake_s
+    job.result_fetch_failures = 0
+    _forget_if_empty(state, owner)
+    return job
 
 
-def renew(state: ClusterState, job: Job, before: Sequence[Stage]) -> None:
-    """Forget what was told and logged of stages that were there `before` and now begin anew."""
+def forget_replaced(state: ClusterState, job: Job, before: Sequence[Stage]) -> None:
+    """Of the stages that were there `before`, those that others have replaced are forgotten by
+    everybody: descriptors, winners and blocks."""
     for old, stage in zip(before, job.stages, strict=False):
         if stage is old:
             continue
         for executor in state.executors.alive.values():
             executor.told.get(job.id.number, {}).pop(stage.id.number, None)
-        for partition in range(len(stage.states)):
+            won = old.held_by(executor.index)
+            attempts = [
+                old.attempt_of(partition, old.blocks.attempts[partition]) for partition in won
+            ]
+            if attempts:
+                state.out.to_executor(executor.id, DropAttempts(tuple(attempts)))
+        for partition in range(max(len(old.states), len(stage.states))):
             state.log.winner(job.id.number, stage.id.number, partition)
 
 

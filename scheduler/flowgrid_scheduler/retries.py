@@ -67,7 +67,6 @@ RULES: Mapping[FailureKind, Rule] = {
     FailureKind.NO_EXECUTORS: Rule(Budget.NONE),
     FailureKind.CANCELLED: Rule(Budget.FREE),
     FailureKind.DRIVER_LOST: Rule(Budget.NONE),
-    FailureKind.DIVERGED: Rule(Budget.NONE),
     FailureKind.INTERNAL: Rule(Budget.ATTEMPTS, elsewhere=True),
 }
 

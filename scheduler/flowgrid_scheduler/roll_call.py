@@ -124,6 +124,8 @@ def may_go_on(job: Job, stage: Stage, claim: HeldAttempt) -> bool:
     Blocks of a task that has won before may be the very ones that could not be read.
     """
     partition = claim.attempt.partition
+    if claim.attempt.number < job.replaced.get(claim.attempt.stage, 0):
+        return False  # it belongs to another stage of that number
     if job.state is not JobState.RUNNING or not 0 <= partition < len(stage.states):
         return False
     if claim.report is not None and stage.blocks.written[partition]:

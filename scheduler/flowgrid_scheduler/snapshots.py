@@ -100,6 +100,7 @@ def _job_fact(state: ClusterState, job: Job, key: Key) -> object | None:
                 tuple(job.reports),
                 job.state is JobState.KEPT,
                 job.confirmed,
+                tuple(sorted(job.replaced.items())),
             )
         case Kind.STAGE:
             return job.stages[key.number].spec
@@ -109,6 +110,8 @@ def _job_fact(state: ClusterState, job: Job, key: Key) -> object | None:
 
 def _winner_record(stage: Stage, partition: int) -> WinnerRecord | None:
     blocks = stage.blocks
+    if partition >= len(blocks.written):
+        return None  # of a stage that was replaced by a smaller one
     if stage.spec.given is not None or not blocks.written[partition]:
         return None
     return WinnerRecord(
@@ -199,7 +202,7 @@ def _restore_job(state: ClusterState, number: int, record: JobRecord) -> Job:
     job = Job(id_, session.id, record.name, session.config, 0.0, record.request)
     job.graph_complete = record.graph_complete
     job.result_fetch_failures = record.result_fetch_failures
-    job.reports = list(record.reported)
+    job.reports, job.replaced = list(record.reported), dict(record.replaced)
     job.state = JobState.SUCCEEDED if record.succeeded else JobState.RUNNING
     if record.kept:
         job.state = JobState.KEPT

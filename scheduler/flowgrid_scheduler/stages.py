@@ -172,13 +172,16 @@ class Stage:
         for partition in pending:
             self.queue.put_back(partition)
 
-    def taken_over(self, spec: StageSpec) -> Stage:
-        """This stage in the next run of its program. What a driver holds itself, and what was
-        written to its staging place, died with it."""
-        if spec.given is None and spec.output is OutputKind.BLOCKS:
-            return self
+    def serves(self, spec: StageSpec) -> bool:
+        """Whether what this stage has done counts for that of a later run. What a driver holds
+        itself, and what was written to its staging place, died with it."""
+        identified = spec.identity != b"" and spec.identity == self.spec.identity
+        return identified and spec.given is None and spec.output is OutputKind.BLOCKS
+
+    def replaced(self, spec: StageSpec) -> Stage:
+        """Another stage under the same number. Attempts are counted on, and readers told anew."""
         fresh = Stage(self.id.job, spec)
-        fresh.launches = self.launches
+        fresh.launches = array("i", [max(self.launches, default=0)]) * spec.partition_count
         fresh.blocks.version = self.blocks.version + 1
         return fresh
 

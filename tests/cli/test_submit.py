@@ -54,6 +54,15 @@ def test_the_program_finds_what_was_submitted(tmp_path: Path) -> None:
     assert ended.stdout == "local[2] nightly {'executor.memory': '2g'} None\n", ended.stderr
 
 
+def test_a_resume_name_is_a_setting(tmp_path: Path) -> None:
+    program = """
+        from flowgrid.submit.master import submitted_defaults
+        print(dict(submitted_defaults().conf))
+    """
+    ended = submit(tmp_path, program, "--resume", "nightly", "APP")
+    assert ended.stdout == "{'resume.name': 'nightly'}\n", ended.stderr
+
+
 @pytest.mark.parametrize(
     ("how", "code"),
     [("sys.exit(7)", 7), ("sys.exit()", 0), ("sys.exit('no')", 1), ("pass", 0)],

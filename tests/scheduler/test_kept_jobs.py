@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 import pytest
-from flowgrid_scheduler.actions import Action
-from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import ExecutorUnreachable, SessionUnreachable
 from flowgrid_scheduler.invariants import check
-from flowgrid_scheduler.job_log import Key, Kind
 from flowgrid_scheduler.jobs import JobState
+from flowgrid_scheduler.roll_call import may_go_on
 from flowgrid_scheduler.snapshots import snapshot
 from flowgrid_scheduler.waiting import why
 
 from flowgrid.config import Config
 from flowgrid.ids import JobId
-from flowgrid.protocol.failures import FailureKind
 from flowgrid.protocol.job_graph import OutputKind, StageSpec
 from flowgrid.protocol.messages import (
     AddStages,
@@ -26,17 +21,15 @@ from flowgrid.protocol.messages import (
     DescribeStage,
     DropAttempts,
     DropJob,
-    FromDriver,
     JobAccepted,
-    JobFailed,
     JobSucceeded,
     KeepAlive,
     ReleaseJob,
     SessionRefused,
     StageSucceeded,
 )
+from flowgrid.protocol.reports import HeldAttempt
 from tests.scheduler.story import (
-    IDENTITY,
     JOB,
     SESSION,
     Story,
@@ -49,8 +42,7 @@ from tests.scheduler.story import (
     shuffle,
 )
 from tests.scheduler.test_recovery import given
-from tests.scheduler.test_schedules import Chaos
-from tests.scheduler.test_snapshots import applied, next_scheduler
+from tests.scheduler.test_snapshots import next_scheduler
 
 NEXT = "e" * 32
 """The session of the next run."""
@@ -58,12 +50,10 @@ NEXT = "e" * 32
 
 def identified(*specs: StageSpec, program: str = "nightly") -> tuple[StageSpec, ...]:
     """The stages of a program, each with its identity."""
-    known: list[StageSpec] = []
-    for spec in specs:
-        seen = msgspec.msgpack.encode((program, spec.number, spec.label, spec.payload))
-        identity = hashlib.blake2b(seen, digest_size=16).digest()
-        known.append(msgspec.structs.replace(spec, identity=identity))
-    return tuple(known)
+    return tuple(
+        msgspec.structs.replace(spec, identity=f"{program}/{spec.number}/{spec.label}".encode())
+        for spec in specs
+    )
 
 
 def sink(upstream: StageSpec, staging: bytes) -> StageSpec:
@@ -160,27 +150,65 @@ def test_an_answer_is_not_told_before_the_driver_has_submitted_all_its_stages(
     assert not launches(actions)
 
 
-def test_a_program_that_grows_otherwise_fails_as_diverged_and_gets_nothing(running: Story) -> None:
+def test_a_stage_that_is_another_than_before_replaces_it(running: Story) -> None:
+    first, second = identified(*shuffle(2, 2))
+    running.submits(first, second)
+    running.finishes_stage(0)
+    running.finishes_stage(1)
+    dies(running)
+    comes_back(running)
+    running.submits(first, complete=False, session=NEXT)
+    (other,) = identified(maps(3, number=1), program="changed")
+    actions = running.driver_says(AddStages(JOB, (other,), True), session=NEXT)
+    assert sorted(a.partition for a in launches(actions)) == [0, 1, 2]
+    assert {(a.stage, a.number) for a in launches(actions)} == {(1, 1)}
+    dropped = [a for _, word in sent_to_executors(actions, DropAttempts) for a in word.attempts]
+    assert {(a.stage, a.number) for a in dropped} == {(1, 0)}
+    assert not sent_to_drivers(actions, JobSucceeded)
+    running.finishes_stage(1)
+    assert running.told_driver(JobSucceeded)[-1].outputs.attempts == (1, 1, 1)
+
+
+def test_a_graph_that_ends_earlier_than_before_has_its_own_result(running: Story) -> None:
     first, second = identified(*shuffle(2, 2))
     running.submits(first, second)
     running.finishes_stage(0)
     dies(running)
     comes_back(running)
     running.submits(first, complete=False, session=NEXT)
-    (other,) = identified(reduces(2, first), program="changed")
-    running.driver_says(AddStages(JOB, (other,), True), session=NEXT)
-    assert running.failure().failure.kind is FailureKind.DIVERGED
-    assert not running.core.state.jobs
+    actions = running.driver_says(AddStages(JOB, (), True), session=NEXT)
+    assert sent_to_drivers(actions, JobSucceeded)[0].outputs.stage == 0
 
 
-def test_a_graph_that_ends_earlier_than_before_has_diverged(running: Story) -> None:
-    first, second = identified(*shuffle(2, 2))
-    running.submits(first, second)
+def test_a_table_of_the_drivers_alone_takes_nothing_over(running: Story) -> None:
+    (table,) = identified(given(2))
+    running.submits(table, *identified(reduces(1, given(2)), program="one"))
     dies(running)
     comes_back(running)
-    running.submits(first, complete=False, session=NEXT)
-    running.driver_says(AddStages(JOB, (), True), session=NEXT)
-    assert running.failure().failure.kind is FailureKind.DIVERGED
+    running.submits(table, *identified(reduces(1, given(2)), program="other"), session=NEXT)
+    assert list(running.core.state.jobs) == [1, 2]
+
+
+def test_after_the_schedulers_death_too_an_attempt_of_a_replaced_stage_is_not_believed(
+    running: Story,
+) -> None:
+    (first,) = identified(maps(2, targets=2))
+    running.submits(first, sink(first, b"old"))
+    running.finishes_stage(0)
+    old = running.launched(1)[0]
+    dies(running)
+    comes_back(running)
+    running.submits(first, sink(first, b"new"), session=NEXT)
+    job = next_scheduler(snapshot(running.core.state), running.config).state.jobs[1]
+    reads = tuple(
+        job.stages[0].blocks.attempts_in(edge.slices[old.partition])
+        for edge in job.stages[1].spec.inputs
+        if edge.slices is not None
+    )
+    claim = HeldAttempt(old, reads, None)
+    assert not may_go_on(job, job.stages[1], claim)
+    ours = msgspec.structs.replace(old, number=1)
+    assert may_go_on(job, job.stages[1], msgspec.structs.replace(claim, attempt=ours))
 
 
 @pytest.mark.parametrize(
@@ -321,90 +349,3 @@ def test_what_is_kept_survives_the_scheduler(running: Story) -> None:
     check(successor)
     job = successor.state.jobs[1]
     assert (job.confirmed, len(job.stages)) == (1, 2)
-
-
-class Mortal(Chaos):
-    """A random story whose driver dies again and again, and submits its jobs anew in its next run."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.deaths = 0
-        self.programs: dict[int, tuple[tuple[StageSpec, ...], int]] = {}
-        """Stages by job, and how many of them come with the submission."""
-        self.begins()
-
-    @property
-    def session(self) -> str:
-        return f"{self.deaths:032x}"
-
-    def begins(self) -> None:
-        self.connects(self.session, **{"resume.name": "nightly"})
-
-    def driver_says(self, *messages: FromDriver, session: str = SESSION) -> list[Action]:
-        return super().driver_says(*messages, session=self.session)
-
-    def submits(
-        self, *stages: StageSpec, complete: bool = True, session: str = SESSION
-    ) -> list[Action]:
-        return super().submits(*stages, complete=complete, session=self.session)
-
-    def job_comes(self) -> None:
-        if self.dice.random() < 0.5:
-            self.driver_dies()
-        before = self.core.state.jobs_submitted
-        shape = Chaos(self.dice.randrange(1 << 30))
-        shape.job_comes()
-        (job,) = shape.core.state.jobs.values()
-        known = tuple(stage.spec for stage in job.stages)
-        stages = known + tuple(spec for rest in shape.growing.values() for spec in rest)
-        program = identified(*stages, program=str(before))
-        self.run_job(program, len(known))
-
-    def run_job(self, stages: tuple[StageSpec, ...], known: int) -> int:
-        complete = known == len(stages)
-        actions = self.submits(*stages[:known], complete=complete)
-        number = sent_to_drivers(actions, JobAccepted)[0].job.number
-        self.programs[number] = stages, known
-        if not complete:
-            self.growing[number] = list(stages[known:])
-        return number
-
-    def driver_dies(self) -> None:
-        self.happens(SessionUnreachable(self.session))
-        self.growing.clear()
-        self.deaths += 1
-        self.begins()
-        for number in [n for n in self.core.state.jobs if n in self.programs]:
-            if number in self.core.state.jobs:
-                self.run_job(*self.programs[number])
-
-
-@pytest.mark.parametrize("index", range(20))
-def test_however_often_a_driver_dies_its_jobs_end_and_nothing_stays(seed: int, index: int) -> None:
-    story = Mortal(seed + index)
-    story.run(200)
-    story.ends()
-    wanted = {job.id for job in story.core.state.jobs.values() if job.state is not JobState.KEPT}
-    ended = {word.job for word in story.told_driver(JobSucceeded) + story.told_driver(JobFailed)}
-    assert wanted <= ended
-    assert not [f for f in story.told_driver(JobFailed) if f.failure.kind is FailureKind.DIVERGED]
-    story.driver_says(CloseSession())
-    assert not story.core.state.jobs
-    assert not story.core.state.sessions.numbered
-    _require_a_log_of(story)
-
-
-def _require_a_log_of(story: Story) -> None:
-    """The story told again: at every moment the log makes the state that it is a snapshot of."""
-    core, log = SchedulerCore(story.config, IDENTITY), dict[Key, bytes]()
-    for number, (now, event) in enumerate(story.told):
-        core.handle(event, now)
-        log = applied(log, core.changes())
-        if number % 20 == 0:
-            assert log == snapshot(core.state)
-            successor = next_scheduler(log, story.config)
-            check(successor)
-            after = snapshot(successor.state)
-            assert {k: b for k, b in log.items() if k.kind >= Kind.SESSION} == {
-                k: b for k, b in after.items() if k.kind >= Kind.SESSION
-            }
