@@ -64,12 +64,12 @@ def draw_case(dice: Dice) -> Case:
     tables = draw_tables(dice)
     query, ordered = Grammar(dice, tables).query()
     conf: dict[str, object] = {"planner.partitions": dice.pick([2, 3, 1, 5])}
-    match dice.below(4):
-        case 0 | 1:
+    match dice.below(6):
+        case 0 | 1 | 2:
             conf["planner.force_exchanges"] = True
-        case 2:  # small by these limits, or not: decisions from real sizes
-            conf["planner.target_partition_bytes"] = 200
-            conf["planner.broadcast_bytes_max"] = 300
+        case 3 | 4:  # small by these limits, or not: decisions from real sizes
+            conf["planner.target_partition_bytes"] = 40
+            conf["planner.broadcast_bytes_max"] = 100
             conf["planner.reduce_bytes_min"] = 0
     shape = Shape(2 + dice.below(3), conf, not dice.chance(10))
     return Case(tables, query, ordered, shape)

@@ -274,8 +274,11 @@ class Grammar:
     # -- FROM ----------------------------------------------------------------------------------
 
     def _from(self, outer: Sequence[Column], depth: int) -> tuple[str, Scope]:
-        text, columns = self._relation(outer, depth)
         keys: list[Column] = []
+        if self.dice.chance(10):
+            text, columns, keys = self._rekeyed()
+        else:
+            text, columns = self._relation(outer, depth)
         for _ in range(self.dice.weighted([(4, 0), (5, 1), (2, 2)])):
             text, columns = self._joined(text, columns, keys, outer, depth)
         return text, Scope(columns, outer, keys)
@@ -333,6 +336,24 @@ class Grammar:
             if joined is not None:
                 joined += [a, b]
         return texts
+
+    def _rekeyed(self) -> tuple[str, list[Column], list[Column]]:
+        """A join by one key, joined again by what was made of it."""
+        names = [self.dice.pick(self._tables) for _ in range(3)]
+        (a, ours), (b, theirs), (c, last) = [
+            (f"{name} AS {alias}", [Column(f"{alias}.{one.sql}", one.kind) for one in columns])
+            for name, columns in names
+            for alias in [self._alias(name[0])]
+        ]
+        key, other, alias = ours[0].sql, self.dice.pick(theirs), self._alias("d")
+        made = self.dice.pick([f"{key} + 1", key, f"-{key}", f"{key} % 2", f"coalesce({key}, 1)"])
+        inner, outer = (self.dice.pick(["JOIN", "LEFT JOIN", "FULL JOIN"]) for _ in range(2))
+        text = (
+            f"(SELECT {made} AS c0, {other.sql} AS c1 FROM {a} {inner} {b} ON {key} = {theirs[0].sql})"
+            f" AS {alias} {outer} {c} ON {alias}.c0 = {last[0].sql}"
+        )
+        keys = [Column(f"{alias}.c0", "i"), last[0]]
+        return text, [keys[0], Column(f"{alias}.c1", other.kind), *last], keys
 
     def _relation(self, outer: Sequence[Column], depth: int) -> tuple[str, list[Column]]:
         if depth > 0 and self.dice.chance(30):

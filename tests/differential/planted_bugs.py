@@ -111,7 +111,6 @@ def _not_in_without_nulls(patch: pytest.MonkeyPatch) -> None:
 
 
 PLANTED: dict[str, Plant] = {
-    "hash partitioning claimed for a computed key": _claim_for_computed_keys,
     "hash partitioning claimed for a full join's NULL": _claim_for_extended_rows,
     "the NULL group dropped by a fold": _no_null_group,
     "count(*) of no rows is NULL after decorrelation": _count_of_nothing_is_null,
@@ -120,4 +119,5 @@ PLANTED: dict[str, Plant] = {
     "a limit pushed below a filter": _limit_below_filter,
     "a filter pushed below a window": _filter_before_window,
     "NOT IN that ignores NULL": _not_in_without_nulls,
+    "hash partitioning claimed for a computed key": _claim_for_computed_keys,
 }
