@@ -20,10 +20,11 @@ import zmq
 from flowgrid.config import Config
 from flowgrid.errors import ConfigError
 from flowgrid.transport.security import Keys
-from flowgrid_scheduler.job_log import JobLog
+from flowgrid_scheduler.job_log import JobLog, LogFullError
 from flowgrid_scheduler.server import SchedulerServer
 
 USAGE_ERROR = 2
+FAILED = 1
 
 EXECUTORS_END_S = 5.0
 """How long the executors of an owned cluster have to remove their directories."""
@@ -43,7 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
         return USAGE_ERROR
     stop_fds = (_stop_signal_fd(), *([] if flags.owner_fd is None else [flags.owner_fd]))
     _announce(server, flags.ready_fd)
-    server.run(stop_fds)
+    try:
+        server.run(stop_fds)
+    except LogFullError as error:
+        print(f"flowgrid scheduler: {error}: make some and start it again", file=sys.stderr)
+        return FAILED
     if flags.owner_fd is not None:
         _remove_when_alone(Path(flags.state_dir))
     return 0

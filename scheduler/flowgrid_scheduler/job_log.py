@@ -140,6 +140,10 @@ class Changes(NamedTuple):
         return bool(self.jobs_gone or self.facts)
 
 
+class LogFullError(Exception):
+    """There is no room on the log's disk for what was to be written; nothing of it was."""
+
+
 class JobLog(Protocol):
     """Where the facts are kept. One scheduler at a time has it."""
 
@@ -148,7 +152,10 @@ class JobLog(Protocol):
         ...
 
     def write(self, changes: Changes) -> None:
-        """All of them or none; when this returns they survive the end of this process."""
+        """All of them or none; when this returns they survive the end of this process.
+
+        Raises `LogFullError`.
+        """
         ...
 
     def discard(self) -> None:

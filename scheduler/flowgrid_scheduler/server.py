@@ -32,12 +32,16 @@ from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
-from flowgrid_scheduler.job_log import JobLog
+from flowgrid_scheduler.job_log import Changes, JobLog, LogFullError
 from flowgrid_scheduler.journal import Journal, JournalHeader
 from flowgrid_scheduler.links import Links, Peer
 
 FRAMES_PER_TURN_MAX = 500
 """Frames taken from one socket before the others and the clock have their turn."""
+
+_ROOM_WAIT_S = 5.0
+_ROOM_LOOK_S = 0.05
+"""How long a full disk may hold up the log, less than executors wait for us, and how often we look."""
 
 SIGN_OF_LIFE = b""
 """Answers every heartbeat of an executor that is one of us, so that it knows that it still is."""
@@ -129,9 +133,20 @@ class SchedulerServer:
         if self._log is None:
             self._core.state.log.take()
         elif changes := self._core.changes():
-            self._log.write(changes)
+            self._write_when_there_is_room(self._log, changes)
         if self._journal is not None:
             self._journal.flush()
+
+    def _write_when_there_is_room(self, log: JobLog, changes: Changes) -> None:
+        """Attempts that find the disk full too give back what they took, and nobody starts others."""
+        deadline = time.monotonic() + _ROOM_WAIT_S
+        while True:
+            try:
+                return log.write(changes)
+            except LogFullError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_ROOM_LOOK_S)
 
     def _take_heartbeats(self) -> None:
         for identity, payload, role in _drain(self._heartbeat, self._roles_known):

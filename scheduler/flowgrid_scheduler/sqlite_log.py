@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from flowgrid_scheduler.job_log import Changes, Key, Kind
+from flowgrid_scheduler.job_log import Changes, Key, Kind, LogFullError
 
 FILE_NAME = "jobs.sqlite"
 _SCHEMA = """
@@ -81,9 +81,11 @@ class SqliteLog:
             run_many(_PUT, [(*key, body) for key, body in changes.facts if body is not None])
             run_many(_TAKE_AWAY, [key for key, body in changes.facts if body is None])
             run("COMMIT")
-        except sqlite3.Error:
+        except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 run("ROLLBACK")
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise LogFullError(f"no room for the job log {self.path}") from None
             raise
 
     def discard(self) -> None:

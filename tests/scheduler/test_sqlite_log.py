@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from flowgrid_scheduler.job_log import Changes, Key, Kind
+from flowgrid_scheduler.job_log import Changes, Key, Kind, LogFullError
 from flowgrid_scheduler.sqlite_log import FILE_NAME, LogUnusableError, SqliteLog
 
 from tests.scheduler.peers import ROOT
@@ -121,3 +121,16 @@ def test_the_log_is_as_large_as_what_is_in_it(tmp_path: Path) -> None:
     size = sum(path.stat().st_size for path in tmp_path.iterdir())
     log.close()
     assert size < 10 << 20, "80,000 winners have come and gone"
+
+
+def test_a_full_disk_is_told_by_name_and_nothing_of_the_turn_is_there(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path)
+    log.write(Changes([], [(JOB, b"job")]))
+    (pages,) = log._connection.execute("PRAGMA page_count").fetchone()
+    log._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(LogFullError, match="no room for the job log"):
+        log.write(Changes([1], [(WINNERS[0], b"x" * 100_000)]))
+    log._connection.execute(f"PRAGMA max_page_count = {pages + 100}")
+    assert list(log.read()) == [(JOB, b"job")]
+    log.write(Changes([], [(WINNERS[0], b"x" * 100_000)]))
+    log.close()
