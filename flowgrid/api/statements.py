@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from sqlglot import exp
+
 from flowgrid.api.catalog import Catalog
 from flowgrid.api.sql.parsing import Parameters
-from flowgrid.api.sql.pivots import with_values
 from flowgrid.api.sql.statements import (
     Copy,
     Create,
@@ -49,6 +50,10 @@ def run(text: str, parameters: Parameters, catalog: Catalog, engine: Engine) -> 
 
 def _bound(tree: Expr, catalog: Catalog, engine: Engine) -> Node:
     """The query's plan. A PIVOT without a list of values runs a query of its own to find them."""
+
+    if not tree.find(exp.Pivot):
+        return bind_tree(tree, catalog)
+    from flowgrid.api.sql.pivots import with_values  # rarely needed, and every import is waited for
 
     def texts_of(query: Expr) -> list[str]:
         from flowgrid.api.results import collect

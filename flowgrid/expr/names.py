@@ -85,3 +85,17 @@ def fresh_names(prefix: str, count: int, taken: Sequence[str]) -> list[str]:
             found.append(candidate)
         number += 1
     return found
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Names of a table: the kernel calls a second x x_1, or the next that is free."""
+    seen: set[str] = set()
+    found: list[str] = []
+    for name in names:
+        candidate, number = name, 0
+        while candidate.casefold() in seen:
+            number += 1
+            candidate = f"{name}_{number}"
+        seen.add(candidate.casefold())
+        found.append(candidate)
+    return found

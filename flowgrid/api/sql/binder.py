@@ -16,11 +16,11 @@ from flowgrid.api.sql.scopes import (
     Naming,
     Output,
     Scope,
-    distinct_names,
 )
 from flowgrid.api.sql.select_clause import bind_select
 from flowgrid.api.sql.set_operations import bind_set_operation, with_order
 from flowgrid.errors import PlanError
+from flowgrid.expr.names import distinct_names
 from flowgrid.expr.tree import Expr, column
 from flowgrid.logical.dependent import ONE_ROW, CannotPartition
 from flowgrid.logical.nodes import KernelQuery, Named, Node, Project

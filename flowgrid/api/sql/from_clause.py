@@ -17,12 +17,12 @@ from flowgrid.api.sql.scopes import (
     Output,
     Scope,
     Source,
-    distinct_names,
     renamed,
     table,
 )
 from flowgrid.api.sql.subqueries import keep_where
 from flowgrid.api.sql.unnesting import unnest_table
+from flowgrid.expr.names import distinct_names
 from flowgrid.expr.tree import Expr, conjunction, equality, to_sql
 from flowgrid.logical.dependent import CannotPartition, DependentJoin, DependentKind, FreeColumns
 from flowgrid.logical.nodes import AsofJoin, Join, JoinKind, Node, Sample

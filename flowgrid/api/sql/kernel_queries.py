@@ -7,8 +7,8 @@ from functools import partial
 
 from sqlglot import exp
 
-from flowgrid.api.sql.scopes import distinct_names
 from flowgrid.api.sql.table_names import as_input, each_table
+from flowgrid.expr.names import distinct_names
 from flowgrid.expr.tree import Expr, quote, to_sql
 from flowgrid.logical.nodes import KernelQuery, Node
 from flowgrid.logical.rendering import empty_relation

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlglot import exp
 
-from flowgrid.api.sql.pivots import Pivoting
 from flowgrid.expr.tree import Expr, column
 from flowgrid.logical.dependent import CannotPartition
 from flowgrid.logical.nodes import Named, Node, Project
+
+if TYPE_CHECKING:
+    from flowgrid.api.sql.pivots import Pivoting
 
 Naming: TypeAlias = Callable[[int, str], str]
 """From the index and the name of a query's column to its unique name in the plan."""
@@ -186,20 +188,6 @@ def table(node: Node, alias: str, names: Sequence[str], columns: Sequence[str]) 
         Output(name, column(unique)) for name, unique in zip(names, columns, strict=True)
     )
     return FromItem(node, (Source(alias, outputs),), outputs)
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Names of a table: the kernel calls a second x x_1, or the next that is free."""
-    seen: set[str] = set()
-    found: list[str] = []
-    for name in names:
-        candidate, number = name, 0
-        while candidate.casefold() in seen:
-            number += 1
-            candidate = f"{name}_{number}"
-        seen.add(candidate.casefold())
-        found.append(candidate)
-    return found
 
 
 def output_name(item: Expr) -> str:

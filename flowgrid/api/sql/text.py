@@ -13,8 +13,6 @@ from sqlglot import exp
 
 from flowgrid.api.sql.kernel_queries import over_inputs
 from flowgrid.api.sql.parsing import Parameters, parse_query
-from flowgrid.api.sql.pivots import refuse_open_pivots
-from flowgrid.api.sql.table_functions import with_scans
 from flowgrid.api.sql.table_names import is_file, unknown_table
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.nodes import KernelQuery, Node
@@ -32,9 +30,17 @@ def bind(text: str, tables: Mapping[str, Node], parameters: Parameters = None) -
 
 def bind_tree(tree: Expr, tables: Mapping[str, Node]) -> KernelQuery:
     """As `bind`, for a query that is parsed."""
-    refuse_open_pivots(tree)
     names = {name.casefold(): name for name in tables}
-    tree, used = with_scans(tree, names)
+    used: dict[str, Node] = {}
+    # What few queries have is imported by those: a first answer waits for every import.
+    if tree.find(exp.Pivot):
+        from flowgrid.api.sql.pivots import refuse_open_pivots
+
+        refuse_open_pivots(tree)
+    if any(_may_be_a_scan(table, names) for table in tree.find_all(exp.Table)):
+        from flowgrid.api.sql.table_functions import with_scans
+
+        tree, used = with_scans(tree, names)
 
     def node_of(table: exp.Table) -> Node | None:
         """The table's node; None for a file that the kernel is to read."""
@@ -57,3 +63,8 @@ def bind_tree(tree: Expr, tables: Mapping[str, Node]) -> KernelQuery:
         return partitioned(tree, used, query.columns)
 
     return KernelQuery(query.relations, query.tree, query.described, partitioned)
+
+
+def _may_be_a_scan(table: exp.Table, names: Mapping[str, str]) -> bool:
+    """Whether a table is not simply one that is known by its name."""
+    return not isinstance(table.this, exp.Identifier) or table.name.casefold() not in names
