@@ -100,9 +100,11 @@ def fetch_failed(
         )
     elif _lose_block(state, job, upstream, failure, place):
         exclusion.block_unreadable(state, executor, failure)
-        count = stage.fetch_failures.get(attempt.partition, 0) + 1
-        stage.fetch_failures[attempt.partition] = count
-        if count >= FETCH_FAILURES_MAX:
+        assert failure.fetch is not None
+        # By block: a holder out of reach costs the reader one attempt for each that it holds.
+        read = (attempt.partition, upstream.id.number, failure.fetch.producer.partition)
+        stage.fetch_failures[read] = stage.fetch_failures.get(read, 0) + 1
+        if stage.fetch_failures[read] >= FETCH_FAILURES_MAX:
             state.fail_job(job, failure, place)
         else:
             job.recompute()

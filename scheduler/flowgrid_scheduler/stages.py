@@ -75,7 +75,8 @@ class Stage:
         """Attempts that lost to their rival and whose last word has not come, by partition."""
         self.paces = Paces()
         self.tallies: dict[int, Tally] = {}
-        self.fetch_failures: dict[int, int] = {}
+        self.fetch_failures: dict[tuple[int, int, int], int] = {}
+        """By reading task, producing stage and its partition, since a task has last succeeded here."""
         self.files: dict[int, tuple[WrittenFile, ...]] = {}
         self.progress_at = float("-inf")
         self.progress_owed = False

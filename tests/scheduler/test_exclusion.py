@@ -143,3 +143,19 @@ def test_it_can_be_switched_off() -> None:
     story.submits(maps(30))
     kills_its_slots(story, "b", times=5)
     assert excluded(story) == []
+
+
+def test_a_holder_out_of_reach_costs_an_attempt_for_each_of_its_blocks_and_not_the_job(
+    story: Story,
+) -> None:
+    story.joins("a", "b", slots=6).submits(*shuffle(12, 1))
+    first = {winner: story.live[winner] for winner in story.launched(0)}
+    story.finishes_stage(0)
+    behind = [winner for winner, holder in first.items() if holder == "a"]
+    assert len(behind) == 6, "more than a block may fail its reader"
+    for winner in behind:
+        (reader,) = story.launched(1)
+        story.fails(reader, fetch_failure(winner, "a", FetchCause.UNREACHABLE))
+        story.finishes_stage(0)
+    story.finishes_stage(1)
+    assert len(story.told_driver(JobSucceeded)) == 1
