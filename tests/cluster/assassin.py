@@ -20,7 +20,7 @@ from flowgrid.protocol.messages import (
     ExecutorEnvelope,
     FromExecutor,
 )
-from tests.cluster.census import Premises, command_line
+from tests.cluster.census import Premises, command_line, paths_below
 
 Moment = Callable[[Path], bool]
 
@@ -33,7 +33,7 @@ RECORDED = {"scheduler.record_events": "true"}
 
 def journals_of(premises: Premises) -> list[Path]:
     """One journal for each life of the scheduler here, the first one first."""
-    paths = premises.folder.parent.glob("**/*.journal")
+    paths = [path for path in paths_below(premises.folder.parent) if path.suffix == ".journal"]
     return sorted(paths, key=lambda path: path.stat().st_mtime)
 
 

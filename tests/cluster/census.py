@@ -35,6 +35,14 @@ def _shared_memory() -> frozenset[str]:
     return frozenset(name for name in os.listdir("/dev/shm") if "flowgrid" in name)
 
 
+def paths_below(folder: Path) -> Iterator[Path]:
+    """The files and folders that are there, while others remove some of them."""
+    for here, folders, files in os.walk(
+        folder
+    ):  # pathlib's glob fails where a folder has just gone
+        yield from (Path(here, name) for name in (*folders, *files))
+
+
 @dataclass(frozen=True)
 class Premises:
     """Where one driver lives: its mark, and the only folder for its temporary files."""
@@ -83,7 +91,7 @@ class Premises:
         return [f"{p.pid}: {' '.join(command_line(p))}" for p in self.processes()]
 
     def _files(self) -> list[str]:
-        return [str(path.relative_to(self.folder)) for path in self.folder.rglob("*")]
+        return [str(path.relative_to(self.folder)) for path in paths_below(self.folder)]
 
 
 @contextlib.contextmanager
