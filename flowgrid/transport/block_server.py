@@ -114,7 +114,8 @@ class BlockServer:
             if self._closed.fileno() in arrived:
                 return
             for key in ready:
-                self._send_chunk(key)
+                if key in self._streams:  # else its reader was found gone in this very turn
+                    self._send_chunk(key)
             if self._router in arrived:
                 self._receive()
 

@@ -52,12 +52,15 @@ class Reader:
         header, *data = self.socket.recv_multipart()
         return _replies.decode(header), b"".join(data)
 
-    def chunks(self) -> list[tuple[ChunkSent, bytes]]:
-        """All that comes until nothing comes any more."""
+    def chunks(self, count: int) -> list[tuple[ChunkSent, bytes]]:
+        """So many, after which nothing comes."""
         heard = []
-        while (reply := self.hear(within_ms=200)) is not None:
+        for _ in range(count):
+            reply = self.hear()
+            assert reply is not None
             assert isinstance(reply[0], ChunkSent)
             heard.append((reply[0], reply[1]))
+        assert self.hear(within_ms=100) is None
         return heard
 
 
@@ -70,7 +73,7 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 @pytest.fixture
 def server(context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path) -> Iterator[BlockServer]:
     directory = tmp_path / "blocks"
-    (directory / "job-1").mkdir(parents=True)
+    (directory / "job-1").mkdir(parents=True, exist_ok=True)
     server = BlockServer(context, "tcp://127.0.0.1:0", directory)
     yield server
     server.close()
@@ -86,6 +89,7 @@ def reader(context: zmq.Context[zmq.Socket[bytes]], server: BlockServer) -> Iter
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     path = tmp_path / "blocks" / file_name(ATTEMPT)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(random.Random(7).randbytes(MIB) * (LARGE_BYTES // MIB))
     return path
 
@@ -96,9 +100,9 @@ def test_no_more_comes_than_was_granted_and_the_rest_after_the_next_grant(
     size = 3 * MIB
     reader.say(FetchBlock(0, ATTEMPT, ((5, size),), 2 * MIB))
 
-    first = reader.chunks()
+    first = reader.chunks(2)
     reader.say(GrantCredit(0, MIB))
-    rest = reader.chunks()
+    rest = reader.chunks(1)
 
     assert [len(data) for _, data in first] == [MIB, MIB]
     assert [header for header, _ in first + rest] == [
@@ -112,7 +116,7 @@ def test_no_more_comes_than_was_granted_and_the_rest_after_the_next_grant(
 def test_no_chunk_crosses_the_end_of_a_segment(reader: Reader, large: Path) -> None:
     reader.say(FetchBlock(0, ATTEMPT, ((0, 10), (100, CHUNK_BYTES_MAX + 1), (50, 8)), 4 * MIB))
 
-    assert [len(data) for _, data in reader.chunks()] == [10, CHUNK_BYTES_MAX, 1, 8]
+    assert [len(data) for _, data in reader.chunks(4)] == [10, CHUNK_BYTES_MAX, 1, 8]
 
 
 def test_a_greedy_reader_that_reads_nothing_costs_the_server_what_one_block_may_have_in_flight(
@@ -122,31 +126,50 @@ def test_a_greedy_reader_that_reads_nothing_costs_the_server_what_one_block_may_
     reader.say(FetchBlock(0, ATTEMPT, ((0, LARGE_BYTES),), LARGE_BYTES))
     reader.say(GrantCredit(0, LARGE_BYTES))
 
-    received = sum(len(data) for _, data in reader.chunks())
+    chunks = reader.chunks(STREAM_CREDIT_BYTES_MAX // CHUNK_BYTES_MAX)
 
-    assert received == STREAM_CREDIT_BYTES_MAX
+    assert sum(len(data) for _, data in chunks) == STREAM_CREDIT_BYTES_MAX
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 32 * 1024, "server, wire and this reader together"
 
 
-def test_streams_take_turns(reader: Reader, large: Path) -> None:
-    for request in range(3):
+def test_streams_take_turns(context: zmq.Context[zmq.Socket[bytes]], large: Path) -> None:
+    reader = Reader(context, "inproc://blocks")
+    for request in range(3):  # all of them are there before the server is
         reader.say(FetchBlock(request, ATTEMPT, ((0, 4 * MIB),), 4 * MIB))
 
-    order = [header.request for header, _ in reader.chunks()]
+    server = BlockServer(context, "inproc://blocks", large.parents[1])
 
-    assert sorted(order) == [0] * 4 + [1] * 4 + [2] * 4
-    assert order != sorted(order)
+    try:
+        assert [header.request for header, _ in reader.chunks(12)] == [0, 1, 2] * 4
+    finally:
+        server.close()
+        reader.socket.close(0)
+
+
+def test_a_reader_that_dies_with_many_blocks_on_their_way_costs_others_nothing(
+    context: zmq.Context[zmq.Socket[bytes]], server: BlockServer, reader: Reader, large: Path
+) -> None:
+    for _ in range(20):
+        mortal = Reader(context, server.address)
+        for request in range(50):
+            mortal.say(FetchBlock(request, ATTEMPT, ((0, LARGE_BYTES),), 4 * MIB))
+        assert mortal.hear() is not None
+        mortal.socket.close(0)
+
+        reader.say(FetchBlock(0, ATTEMPT, ((0, 3),), MIB))
+
+        assert reader.hear() == (ChunkSent(0, 0, True), large.read_bytes()[:3])
 
 
 def test_a_cancelled_fetch_sends_no_more(reader: Reader, large: Path) -> None:
     reader.say(FetchBlock(0, ATTEMPT, ((0, 4 * MIB),), MIB))
-    assert len(reader.chunks()) == 1
+    assert len(reader.chunks(1)) == 1
 
     reader.say(CancelFetch(0))
     reader.say(GrantCredit(0, 4 * MIB))
 
-    assert reader.chunks() == []
+    assert reader.hear(within_ms=200) is None
 
 
 @pytest.mark.parametrize(
