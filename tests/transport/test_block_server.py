@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -119,32 +120,43 @@ def test_no_chunk_crosses_the_end_of_a_segment(reader: Reader, large: Path) -> N
     assert [len(data) for _, data in reader.chunks(4)] == [10, CHUNK_BYTES_MAX, 1, 8]
 
 
+@pytest.fixture
+def early(context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Reader]:
+    """Whatever it says before its server is there comes at once."""
+    reader = Reader(context, "inproc://blocks")
+    yield reader
+    reader.socket.close(0)
+
+
+@contextlib.contextmanager
+def late_server(context: zmq.Context[zmq.Socket[bytes]], large: Path) -> Iterator[None]:
+    with contextlib.closing(BlockServer(context, "inproc://blocks", large.parents[1])):
+        yield
+
+
 def test_a_greedy_reader_that_reads_nothing_costs_the_server_what_one_block_may_have_in_flight(
-    reader: Reader, large: Path
+    context: zmq.Context[zmq.Socket[bytes]], early: Reader, large: Path
 ) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    reader.say(FetchBlock(0, ATTEMPT, ((0, LARGE_BYTES),), LARGE_BYTES))
-    reader.say(GrantCredit(0, LARGE_BYTES))
+    early.say(FetchBlock(0, ATTEMPT, ((0, LARGE_BYTES),), LARGE_BYTES))
+    early.say(GrantCredit(0, LARGE_BYTES))
 
-    chunks = reader.chunks(STREAM_CREDIT_BYTES_MAX // CHUNK_BYTES_MAX)
+    with late_server(context, large):
+        chunks = early.chunks(STREAM_CREDIT_BYTES_MAX // CHUNK_BYTES_MAX)
 
     assert sum(len(data) for _, data in chunks) == STREAM_CREDIT_BYTES_MAX
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 32 * 1024, "server, wire and this reader together"
 
 
-def test_streams_take_turns(context: zmq.Context[zmq.Socket[bytes]], large: Path) -> None:
-    reader = Reader(context, "inproc://blocks")
-    for request in range(3):  # all of them are there before the server is
-        reader.say(FetchBlock(request, ATTEMPT, ((0, 4 * MIB),), 4 * MIB))
+def test_streams_take_turns(
+    context: zmq.Context[zmq.Socket[bytes]], early: Reader, large: Path
+) -> None:
+    for request in range(3):
+        early.say(FetchBlock(request, ATTEMPT, ((0, 4 * MIB),), 4 * MIB))
 
-    server = BlockServer(context, "inproc://blocks", large.parents[1])
-
-    try:
-        assert [header.request for header, _ in reader.chunks(12)] == [0, 1, 2] * 4
-    finally:
-        server.close()
-        reader.socket.close(0)
+    with late_server(context, large):
+        assert [header.request for header, _ in early.chunks(12)] == [0, 1, 2] * 4
 
 
 def test_a_reader_that_dies_with_many_blocks_on_their_way_costs_others_nothing(
