@@ -10,6 +10,7 @@ import contextlib
 import functools
 import re
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -54,16 +55,24 @@ def schema_of(node: Node) -> tuple[Field, ...]:
         return ()
     known = _schemas.get(node)
     if known is None:
-        known = _schemas[node] = describe(_over_nothing(node))
+        known = _schemas[node] = describe(over_nothing(node, _known))
     return known
 
 
-def _over_nothing(root: Node) -> str:
+def _known(node: Node) -> tuple[Field, ...] | None:
+    return node.fields if isinstance(node, Leaf | MapBatches) else _schemas.get(node)
+
+
+def over_nothing(root: Node, known: Callable[[Node], tuple[Field, ...] | None]) -> str:
     """The node's query with every known relation below it replaced by one without rows."""
     relations: dict[Node, str] = {}
     definitions: list[tuple[str, str]] = []
-    for node in topological(root):
-        fields = node.fields if isinstance(node, Leaf | MapBatches) else _schemas.get(node)
+
+    def below(node: Node) -> tuple[Node, ...]:
+        return node.inputs if node is root or known(node) is None else ()
+
+    for node in topological(root, below):
+        fields = known(node)
         if fields is not None and node is not root:
             relations[node] = f"#e{len(relations)}"
             definitions.append((relations[node], empty_relation(fields)))
@@ -171,21 +180,11 @@ def aggregate_functions() -> frozenset[str]:
         return frozenset(name.casefold() for (name,) in rows.fetchall())
 
 
-def exported_schema(node: Node) -> tuple[Field, ...]:
-    """A node's columns as they come back after a journey through Arrow.
-
-    The same as `schema_of`, but for aggregate states, which travel as ordinary structs and numbers.
-    """
-    fields = schema_of(node)
-    if not any(field.type.startswith("AGGREGATE_STATE") for field in fields):
-        return fields
+def exported_types(query: str) -> list[str]:
+    """Kernel types of a query's columns as they come back after a journey through Arrow."""
     with _lock:
-        travelled = kernel().from_arrow(kernel().sql(_over_nothing(node)).to_arrow_table())
-        types = [str(type_) for type_ in travelled.types]
-    return tuple(
-        Field(field.name, type_) if field.type.startswith("AGGREGATE_STATE") else field
-        for field, type_ in zip(fields, types, strict=True)
-    )
+        travelled = kernel().from_arrow(kernel().sql(query).to_arrow_table())
+        return [str(type_) for type_ in travelled.types]
 
 
 def evaluate(query: str) -> object:

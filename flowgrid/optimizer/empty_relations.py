@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from flowgrid.logical.fields import fields_of
 from flowgrid.logical.nodes import (
     Aggregate,
     Distinct,
@@ -21,7 +22,7 @@ from flowgrid.logical.nodes import (
     Unnest,
     Window,
 )
-from flowgrid.logical.schema import arrow_schema, schema_of
+from flowgrid.logical.schema import arrow_schema
 from flowgrid.optimizer.boolean_algebra import is_false, simplified
 from flowgrid.optimizer.rewriting import rewrite, selection
 
@@ -36,7 +37,7 @@ def _is_empty(node: Node) -> bool:
 
 def _empty(node: Node) -> Node:
     """A relation without rows that has the node's columns."""
-    fields = schema_of(node)
+    fields = fields_of(node)
     return GivenTable(fields, arrow_schema(fields).empty_table())
 
 
@@ -85,5 +86,5 @@ def _reduced_union(node: Union) -> Node:
     if not kept:
         return _empty(node)
     rest = kept[0] if len(kept) == 1 else Union(kept)
-    same = schema_of(rest) == schema_of(node) and rest.columns == node.columns
+    same = fields_of(rest) == fields_of(node) and rest.columns == node.columns
     return selection(rest, node.columns) if same else node

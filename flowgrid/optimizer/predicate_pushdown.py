@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, column, conjunction, replace_columns
+from flowgrid.logical.fields import fields_of
 from flowgrid.logical.nodes import (
     Aggregate,
     Distinct,
     Filter,
     Join,
-    Leaf,
     Node,
     Project,
     Repartition,
@@ -30,7 +30,6 @@ from flowgrid.logical.nodes import (
     Window,
 )
 from flowgrid.logical.rendering import topological
-from flowgrid.logical.schema import schema_of
 from flowgrid.optimizer.boolean_algebra import is_true, simplified
 from flowgrid.optimizer.join_predicates import Types, column_types, push_into_join
 from flowgrid.optimizer.rewriting import is_rowwise, replacements, shared_nodes
@@ -191,7 +190,7 @@ def _push_into_set(node: Union | SetOperation, predicates: list[Expr]) -> _Pushe
 
 def _columns_of_one_type(inputs: Sequence[Node]) -> list[int]:
     """Positions at which no input is cast, so that a comparison means the same below and above."""
-    schemas = [child.fields if isinstance(child, Leaf) else schema_of(child) for child in inputs]
+    schemas = [fields_of(child) for child in inputs]
     return [
         position
         for position, first in enumerate(schemas[0])

@@ -15,8 +15,9 @@ from functools import cached_property, reduce
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, cast, column, quote, to_sql
+from flowgrid.logical.fields import fields_of, types_of
 from flowgrid.logical.nodes import Aggregate, Distinct, Join, JoinKind, Named, Node, Project
-from flowgrid.logical.schema import aggregate_functions, schema_of
+from flowgrid.logical.schema import aggregate_functions
 from flowgrid.protocol.fragment import Field
 
 _COMBINED_BY = {
@@ -211,7 +212,7 @@ def fold(aggregate: Aggregate) -> Fold | None:
         values.append((name, halves[1]))
     keys = tuple(Named(_key(i), key.expression) for i, key in enumerate(aggregate.keys))
     partial = PartialAggregate(aggregate.input, keys, tuple(states))
-    return Fold(aggregate, partial, tuple(_typed(values, schema_of(partial))))
+    return Fold(aggregate, partial, tuple(_typed(values, fields_of(partial))))
 
 
 def _typed(values: Sequence[tuple[str, str]], fields: Sequence[Field]) -> Iterator[tuple[str, str]]:
@@ -257,8 +258,7 @@ def _argument_types(source: Node, calls: Sequence[_Call]) -> list[list[str]]:
     asked = [argument for call in calls for argument in call.arguments]
     if not asked:
         return [[] for _ in calls]
-    named = tuple(Named(f"#{index}", argument) for index, argument in enumerate(asked))
-    types = iter([field.type for field in schema_of(Project(source, named))])
+    types = iter(types_of(source, asked))
     return [[next(types) for _ in call.arguments] for call in calls]
 
 

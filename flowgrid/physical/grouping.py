@@ -9,6 +9,7 @@ from functools import partial
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, cast, column, to_sql
+from flowgrid.logical.fields import fields_of
 from flowgrid.logical.nodes import (
     Aggregate,
     Distinct,
@@ -18,7 +19,6 @@ from flowgrid.logical.nodes import (
     SetOperation,
     Window,
 )
-from flowgrid.logical.schema import schema_of
 from flowgrid.physical import aggregation, running_totals
 from flowgrid.physical.grouping_sets import without_sets
 from flowgrid.physical.layout import is_skewed
@@ -141,7 +141,7 @@ def plan_set_operation(planner: Planning, node: SetOperation) -> Pipeline:
     if isinstance(left.partitioning, Single) and isinstance(right.partitioning, Single):
         tree = dataclasses.replace(node, left=left.node, right=right.node)
         return Pipeline(tree, Single())
-    fields = schema_of(dataclasses.replace(node, left=left.node, right=right.node))
+    fields = fields_of(dataclasses.replace(node, left=left.node, right=right.node))
     sides = []
     for side in (left, right):
         items = [

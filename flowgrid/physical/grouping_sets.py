@@ -7,8 +7,8 @@ import dataclasses
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, cast, column, literal, to_sql
+from flowgrid.logical.fields import fields_of
 from flowgrid.logical.nodes import Aggregate, Named, Node, Project, Union
-from flowgrid.logical.schema import schema_of
 from flowgrid.physical.aggregation import Fold, PartialAggregate, fold
 
 
@@ -17,7 +17,7 @@ def without_sets(node: Aggregate) -> Node:
     assert node.sets is not None
     aggregates = node.aggregates + (() if all(node.sets) else (_ROW_COUNT,))
     finest = fold(dataclasses.replace(node, aggregates=aggregates, sets=None))
-    types = {field.name: field.type for field in schema_of(node)}
+    types = {field.name: field.type for field in fields_of(node)}
     parts: list[Node] = []
     for chosen in node.sets:
         part = _of_set(node, chosen)

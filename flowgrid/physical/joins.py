@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, columns_of, conjuncts, is_deterministic
-from flowgrid.logical.nodes import AsofJoin, Join, JoinKind, Named, Node, Project
-from flowgrid.logical.schema import schema_of
+from flowgrid.logical.fields import types_of
+from flowgrid.logical.nodes import AsofJoin, Join, JoinKind
 from flowgrid.physical.partitioning import hash_type
 
 MAY_BROADCAST_RIGHT = frozenset(
@@ -53,8 +53,8 @@ def join_keys(join: Join | AsofJoin) -> JoinKeys | None:
             pairs.append((other, one))
     if not pairs:
         return None
-    left_types = expression_types(join.left, [left for left, _ in pairs])
-    right_types = expression_types(join.right, [right for _, right in pairs])
+    left_types = types_of(join.left, [left for left, _ in pairs])
+    right_types = types_of(join.right, [right for _, right in pairs])
     kept = [
         (pair, have_left, have_right, wanted)
         for pair, have_left, have_right in zip(pairs, left_types, right_types, strict=True)
@@ -69,12 +69,3 @@ def join_keys(join: Join | AsofJoin) -> JoinKeys | None:
         right_types=tuple(have for _, _, have, _ in kept),
         types=tuple(wanted for _, _, _, wanted in kept),
     )
-
-
-def expression_types(source: Node, expressions: list[Expr]) -> tuple[str, ...]:
-    """Kernel types of expressions over a node's columns."""
-    fields = {field.name.casefold(): field.type for field in schema_of(source)}
-    if all(isinstance(one, exp.Column) for one in expressions):
-        return tuple(fields[one.name.casefold()] for one in expressions)
-    named = tuple(Named(f"#{index}", one) for index, one in enumerate(expressions))
-    return tuple(field.type for field in schema_of(Project(source, named)))

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from flowgrid.expr.tree import column, conjuncts
+from flowgrid.logical.fields import types_of
 from flowgrid.logical.nodes import (
     Aggregate,
     AsofJoin,
@@ -44,7 +45,6 @@ from flowgrid.logical.nodes import (
 from flowgrid.logical.rendering import consumers, topological
 from flowgrid.physical.changes import explain_changes
 from flowgrid.physical.exchanges import Pending, StageRead
-from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, scan_shares
 from flowgrid.physical.partitioning import Single, Spread, through_project
 from flowgrid.physical.planning import Planning
@@ -280,7 +280,7 @@ class Planner(Planning):
         if count == 1:
             return self.book.gathered(node, child)
         if node.keys:
-            types = expression_types(child.node, list(node.keys))
+            types = types_of(child.node, node.keys)
             return self.book.hashed(node, child.node, node.keys, types, count)
         output = BlocksOutput(count, "round_robin")
         text = f"round robin × {count}"

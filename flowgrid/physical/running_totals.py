@@ -15,6 +15,7 @@ from functools import partial
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, cast, column, is_deterministic, parse, to_sql
+from flowgrid.logical.fields import fields_of
 from flowgrid.logical.nodes import (
     Aggregate,
     Join,
@@ -26,7 +27,6 @@ from flowgrid.logical.nodes import (
     SortKey,
     Window,
 )
-from flowgrid.logical.schema import schema_of
 from flowgrid.physical import aggregation
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.ordering import by_ranges, sort_key
@@ -117,7 +117,7 @@ def _by_ranges(planner: Planning, node: Window, child: Pipeline) -> Pipeline:
     rows = Window(dataclasses.replace(ranged), tuple(totals.local))
     same_range = exp.EQ(this=column(_RANGE), expression=column(_BEFORE))
     joined = Join(rows, before, JoinKind.INNER, same_range)
-    types = {one.name: one.type for one in schema_of(node)}
+    types = {one.name: one.type for one in fields_of(node)}
     values = [Named(n, cast(value, types[n])) for n, value in totals.values.items()]
     kept = [Named(name, column(name)) for name in node.input.columns]
     return Pipeline(Project(joined, (*kept, *values)), Spread())

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowgrid.expr.tree import Expr
+from flowgrid.logical.fields import exported_fields, types_of
 from flowgrid.logical.nodes import GivenTable, KernelQuery, Node
 from flowgrid.logical.rendering import topological
-from flowgrid.logical.schema import exported_schema
 from flowgrid.physical.changes import Change, ChangeKind, Unit, of_layout
 from flowgrid.physical.exchanges import Exchange, Pending, StageRead
-from flowgrid.physical.joins import expression_types
 from flowgrid.physical.layout import Shape, partitioned_leaves, shares
 from flowgrid.physical.partitioning import (
     Hashed,
@@ -153,7 +152,7 @@ class StageBook:
 
         Where that has none its blocks have one all the same (`NO_COLUMNS`), which is nobody's.
         """
-        fields = exported_schema(source) if source.columns else ()
+        fields = exported_fields(source) if source.columns else ()
         return StageRead(fields, exchange, source, broadcast)
 
     def settled(self, pipeline: Pipeline) -> Pipeline:
@@ -195,7 +194,7 @@ class StageBook:
         targets: int,
     ) -> Pipeline:
         """The source's rows, those with equal keys (compared in `types`) in one task."""
-        have = expression_types(source, list(keys))
+        have = types_of(source, keys)
         routed = with_column(source, HASH_COLUMN, hash_expression(keys, have, types))
         texts = tuple(key_text(key) for key in keys)
         how = Hashed(frozenset([texts]), tuple(types), targets)
@@ -208,7 +207,7 @@ class StageBook:
     def met(self, place: Hashable, source: Node, keys: Sequence[Expr]) -> Pipeline:
         """`hashed` by the keys as they are, into as many targets as the bytes want."""
         targets = self.targets(place, source)
-        return self.hashed(place, source, keys, expression_types(source, list(keys)), targets)
+        return self.hashed(place, source, keys, types_of(source, keys), targets)
 
     def targets(self, place: Hashable, *sources: Node) -> int:
         """Hash partitions for the exchange at `place`; once chosen, they stay."""

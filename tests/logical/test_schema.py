@@ -16,10 +16,8 @@ from flowgrid.logical.schema import (
     describe,
     evaluate,
     evaluate_constants,
-    exported_schema,
     schema_of,
 )
-from flowgrid.physical.aggregation import PartialAggregate
 from flowgrid.protocol.fragment import Field
 
 LEAF = Leaf((Field("i", "INTEGER"), Field("d", "DECIMAL(9,2)"), Field("t", "VARCHAR")))
@@ -122,10 +120,3 @@ def test_a_value_is_asked_of_the_kernel_and_the_kernel_stays_free() -> None:
 def test_aggregates_are_known_by_name() -> None:
     assert {"sum", "count_star", "arg_max", "quantile_cont"} <= aggregate_functions()
     assert not {"abs", "row_number"} & aggregate_functions()
-
-
-def test_states_of_aggregates_travel_as_ordinary_values() -> None:
-    state = PartialAggregate(LEAF, (), (("s", "avg(i) EXPORT_STATE"),))
-    assert types(state)[0].startswith("AGGREGATE_STATE")
-    assert exported_schema(state)[0].type.startswith("STRUCT")
-    assert exported_schema(LEAF) == LEAF.fields

@@ -6,8 +6,9 @@ import pytest
 
 from flowgrid.expr.tree import column, parse
 from flowgrid.logical.explain import explain
+from flowgrid.logical.fields import exported_fields
 from flowgrid.logical.nodes import Aggregate, Leaf, Named
-from flowgrid.logical.schema import exported_schema, schema_of
+from flowgrid.logical.schema import schema_of
 from flowgrid.physical.aggregation import calls_of, distinct_argument, fold
 from flowgrid.protocol.fragment import Field
 
@@ -38,7 +39,7 @@ def test_folded_and_finished_it_has_the_type_it_has_whole(text: str) -> None:
     whole = aggregate(text)
     folded = fold(whole)
     assert folded is not None
-    travelled = Leaf(exported_schema(folded.partial))
+    travelled = Leaf(exported_fields(folded.partial))
     assert schema_of(folded.finish(travelled)) == schema_of(whole)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from flowgrid.expr.tree import parse, to_sql
 from flowgrid.logical.nodes import Join, JoinKind, Leaf
-from flowgrid.physical.joins import expression_types, join_keys
+from flowgrid.physical.joins import join_keys
 from flowgrid.protocol.fragment import Field
 
 LEFT = Leaf((Field("a", "INTEGER"), Field("t", "VARCHAR"), Field("d", "DECIMAL(9,2)")))
@@ -47,8 +47,3 @@ def test_equalities_between_the_sides_are_keys(
 )  # fmt: skip
 def test_what_is_no_hashable_equality_is_no_key(condition: str) -> None:
     assert keys(condition) == []
-
-
-def test_types_of_columns_and_of_what_is_computed() -> None:
-    assert expression_types(LEFT, [parse("A"), parse("t")]) == ("INTEGER", "VARCHAR")
-    assert expression_types(LEFT, [parse("d * d")]) == ("DECIMAL(18,4)",)
