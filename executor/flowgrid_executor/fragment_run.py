@@ -182,7 +182,7 @@ class FragmentRun:
 
     def _query(self, sql: str) -> duckdb.DuckDBPyRelation:
         """A query on a cursor of its own, which knows the relations that the query names."""
-        cursor = self._kernel.cursor()
+        cursor = self._kernel.cursor(sql)
         for name, attach in self._relations.items():
             if name in sql:  # a name too many costs little: nothing runs before it is read
                 attach(cursor)

@@ -26,7 +26,7 @@ def kernel(tmp_path: Path) -> Iterator[DuckDbKernel]:
 
 
 def value(kernel: DuckDbKernel, sql: str) -> object:
-    (row,) = kernel.cursor().sql(sql).fetchall()
+    (row,) = kernel.cursor(sql).sql(sql).fetchall()
     return row[0]
 
 
@@ -40,14 +40,23 @@ def test_settings_are_those_of_the_attempt(kernel: DuckDbKernel, tmp_path: Path)
     assert value(kernel, "SELECT current_setting('TimeZone')") == "UTC"
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "SELECT random()",
+        "SELECT uuid()",
+        "SELECT Gen_Random_UUID()",
+        "SELECT list(i) FROM (FROM range(100) r(i) USING SAMPLE 10)",
+    ],
+)
 def test_chance_begins_anew_on_each_cursor_and_depends_on_the_seed(
-    kernel: DuckDbKernel, tmp_path: Path
+    kernel: DuckDbKernel, tmp_path: Path, draw: str
 ) -> None:
-    first = value(kernel, "SELECT random()")
-    assert value(kernel, "SELECT random()") == first
+    first = value(kernel, draw)
+    assert value(kernel, draw) == first
     kernel.end()
     kernel.begin(1, 256 * MIB, str(tmp_path), seed=8)
-    assert value(kernel, "SELECT random()") != first
+    assert value(kernel, draw) != first
 
 
 def test_the_end_drops_views_and_open_results(kernel: DuckDbKernel, tmp_path: Path) -> None:
