@@ -7,7 +7,6 @@ legal and change nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 from collections import deque
 from typing import assert_never
@@ -15,7 +14,6 @@ from typing import assert_never
 from flowgrid.ids import AttemptId, JobId, StageId
 from flowgrid.protocol.departures import CopyBlocks
 from flowgrid.protocol.failures import Failure, FailureKind
-from flowgrid.protocol.job_graph import StageOutputs, StageSpec
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     AttemptFailed,
@@ -34,6 +32,7 @@ from flowgrid.protocol.messages import (
     LocateInputs,
     StopExecutor,
 )
+from flowgrid_executor.backlog import DescribedStage, Waiting
 from flowgrid_executor.copies import Copies
 from flowgrid_executor.events import (
     Action,
@@ -65,7 +64,6 @@ from flowgrid_executor.slot_protocol import (
     AttemptDone,
     ForkSlot,
     KillSlot,
-    RunAttempt,
     SlotDied,
     SlotForked,
     describe_exit,
@@ -87,29 +85,14 @@ TEMPLATE_DEATHS_MAX = 3
 """A template that dies this often without forking one slot will never fork one."""
 
 
-@dataclasses.dataclass(slots=True)
-class _Stage:
-    spec: StageSpec
-    inputs: tuple[StageOutputs, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Waiting:
-    """An attempt in the backlog, with the inputs that were located when it was launched."""
-
-    attempt: AttemptId
-    spec: StageSpec
-    inputs: tuple[StageOutputs, ...]
-
-
 class ExecutorCore:
     """Slots, the backlog in front of them, and what the scheduler has said so far."""
 
     def __init__(self, setup: ExecutorSetup, now: float) -> None:
         self._setup = setup
         self._slots = [Slot(number) for number in range(setup.slot_count)]
-        self._stages: dict[StageId, _Stage] = {}
-        self._backlog: deque[_Waiting] = deque()
+        self._stages: dict[StageId, DescribedStage] = {}
+        self._backlog: deque[Waiting] = deque()
         self._holdings = Holdings()
         self._dropping: set[JobId] = set()
         self._copies = Copies()
@@ -157,7 +140,7 @@ class ExecutorCore:
             case Fence():
                 return [Exit(event.reason, True)] if event.final else self._fence(event.reason, now)
             case DescribeStage():
-                self._stages[event.stage] = _Stage(event.spec)
+                self._stages[event.stage] = DescribedStage(event.spec)
                 return []
             case LocateInputs():
                 if event.stage in self._stages:
@@ -189,7 +172,7 @@ class ExecutorCore:
                 failure = Failure(FailureKind.INTERNAL, message)
                 actions.append(Send(AttemptFailed(attempt, failure)))
             elif attempt not in known:
-                self._backlog.append(_Waiting(attempt, stage.spec, stage.inputs))
+                self._backlog.append(Waiting(attempt, stage.spec, stage.inputs))
         return actions + self._fill_slots()
 
     def running(self, now: float) -> list[tuple[int, AttemptId, float]]:
@@ -207,30 +190,11 @@ class ExecutorCore:
                 waiting = self._backlog.popleft()
                 slot.state, slot.attempt = SlotState.RUNNING, waiting.attempt
                 slot.began_at = self._now
-                request = self._request(slot, waiting)
+                request = waiting.request(slot, self._setup)
                 self._holdings.begin(request)
                 actions.append(RunInSlot(slot.number, request))
                 actions.append(Send(AttemptStarted(waiting.attempt)))
         return actions
-
-    def _request(self, slot: Slot, waiting: _Waiting) -> RunAttempt:
-        spec, partition = waiting.spec, waiting.attempt.partition
-        return RunAttempt(
-            attempt=waiting.attempt,
-            payload=spec.payload,
-            task=spec.tasks[partition] if spec.tasks else b"",
-            inputs=waiting.inputs,
-            slices=tuple(i.slices[partition] if i.slices else None for i in spec.inputs),
-            target_count=spec.target_count,
-            directory=self._setup.directory,
-            spill_directory=self._setup.spill_directory(slot.number),
-            memory_bytes=self._setup.memory_bytes // self._setup.slot_count,
-            threads=self._setup.threads_per_slot,
-            host=self._setup.host,
-            settings=self._setup.settings,
-            keys_directory=self._setup.keys_directory,
-            progress_path=self._setup.progress_path(slot.number),
-        )
 
     def _cancel(self, attempt: AttemptId) -> list[Action]:
         """Out of the backlog at once; out of a slot when the slot is dead."""

@@ -57,7 +57,7 @@ from tests.executor.core_story import (
     stage,
 )
 
-COVERS = ["events", "slot_protocol", "slot_state"]
+COVERS = ["backlog", "events", "slot_protocol", "slot_state"]
 
 
 def test_all_slots_are_forked_before_the_first_task_comes() -> None:
