@@ -155,6 +155,10 @@ class Config:
         "blocks kept for next runs, in the whole cluster; above it the oldest job goes first",
         parse_bytes,
     )
+    submit_restarts_max: int = _setting(
+        3,
+        "how often the driver of a program that the cluster runs is started again when it dies",
+    )
     submit_reconnect_s: float = _setting(
         15.0, "how long a driver waits for a scheduler that is gone to be started again"
     )

@@ -68,3 +68,26 @@ class ExecutorId(msgspec.Struct, frozen=True, order=True, array_like=True, gc=Fa
 
     def __str__(self) -> str:
         return f"{self.name}@{self.incarnation:016x}"
+
+
+class ProgramId(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
+    """One program that was submitted to run on the cluster; numbered by the scheduler from 1."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"program-{self.number}"
+
+
+class DriverId(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
+    """One try to run a submitted program: a process on an executor; `number` is 0 for the first."""
+
+    program: int
+    number: int
+
+    @property
+    def program_id(self) -> ProgramId:
+        return ProgramId(self.program)
+
+    def __str__(self) -> str:
+        return f"program-{self.program}#{self.number}"

@@ -32,13 +32,17 @@ from flowgrid.protocol.messages import (
     LocateInputs,
     StopExecutor,
 )
+from flowgrid.protocol.programs import EndDriver, OutputTaken, StartDriver
 from flowgrid_executor.backlog import DescribedStage, Waiting
 from flowgrid_executor.copies import Copies
+from flowgrid_executor.drivers import Drivers
 from flowgrid_executor.events import (
     Action,
     AnswerRollCall,
     BlocksFetched,
     ClearSpill,
+    DriverExited,
+    DriverSpoke,
     DropAllBlocks,
     DropBlocks,
     DropJobBlocks,
@@ -96,6 +100,7 @@ class ExecutorCore:
         self._holdings = Holdings()
         self._dropping: set[JobId] = set()
         self._copies = Copies()
+        self._drivers = Drivers()
         self._fenced: str | None = None
         self._now = self._heard_at = now
         self._template_deaths = 0
@@ -120,6 +125,10 @@ class ExecutorCore:
                 return self._template_died(event.exit_code, now)
             case Tick():
                 return self._tick(now)
+            case DriverSpoke():
+                return self._drivers.handle(event)
+            case DriverExited():
+                return self._drivers.handle(event) + self._after_deaths(now)
             case BlocksFetched():
                 return self._copies.ended(event, self._holdings) + self._after_deaths(now)
             case LinkBroken():
@@ -156,6 +165,8 @@ class ExecutorCore:
                 return self._copies.begin(event)
             case DropJob():
                 return self._drop_job(event.job)
+            case StartDriver() | EndDriver() | OutputTaken():
+                return self._drivers.handle(event)
             case _:
                 assert_never(event)
 
@@ -307,7 +318,8 @@ class ExecutorCore:
         self._backlog.clear()
         running = {slot.attempt for slot in self._slots if slot.state is SlotState.RUNNING}
         known = {attempt for attempt in running if attempt is not None}
-        return [AnswerRollCall(tuple(self._holdings.claims(known)))]
+        claims = tuple(self._holdings.claims(known))
+        return [AnswerRollCall(claims, self._drivers.claims())]
 
     def _fence(self, reason: str, now: float) -> list[Action]:
         """Stop all work, forget everything, and come back as somebody else."""
@@ -319,7 +331,7 @@ class ExecutorCore:
         self._dropping.clear()
         self._holdings.clear()
         self._copies.forget_all()
-        kills: list[Action] = []
+        kills = self._drivers.end_all()
         for slot in self._slots:
             if slot.state is SlotState.RUNNING:
                 slot.state = SlotState.DYING
@@ -331,6 +343,8 @@ class ExecutorCore:
         if self._fenced is None:
             return self._drop_idle_jobs()
         if self._copies or any(slot.attempt is not None for slot in self._slots):
+            return []
+        if self._drivers.running:
             return []
         reason, self._fenced, self._heard_at = self._fenced, None, now
         return [DropAllBlocks(), Rejoin(reason)]

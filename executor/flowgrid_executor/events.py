@@ -10,9 +10,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from flowgrid.ids import AttemptId, JobId
+from flowgrid.ids import AttemptId, DriverId, JobId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import FromExecutor, ToExecutor
+from flowgrid.protocol.programs import HeldDriver, ProgramSpec
 from flowgrid.protocol.reports import HeldAttempt
 from flowgrid_executor.slot_protocol import (
     ForkSlot,
@@ -70,6 +71,23 @@ class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
 
+class DriverSpoke(msgspec.Struct, frozen=True):
+    """The driver printed; nothing more is read before `ReadDriver`."""
+
+    driver: DriverId
+    data: bytes
+    error: bool
+
+
+class DriverExited(msgspec.Struct, frozen=True):
+    """Its process, with all that it started, is dead and its folder gone; `exit_code` below 0 is a
+    signal. `reason` is why it could not be started."""
+
+    driver: DriverId
+    exit_code: int
+    reason: str = ""
+
+
 Event: TypeAlias = (
     ToExecutor
     | SlotForked
@@ -81,6 +99,8 @@ Event: TypeAlias = (
     | LinkBroken
     | StopRequested
     | BlocksFetched
+    | DriverSpoke
+    | DriverExited
     | Tick
 )
 
@@ -129,6 +149,23 @@ class DropAllBlocks(msgspec.Struct, frozen=True):
     pass
 
 
+class RunDriver(msgspec.Struct, frozen=True):
+    driver: DriverId
+    spec: ProgramSpec
+
+
+class KillDriver(msgspec.Struct, frozen=True):
+    """With all that it started."""
+
+    driver: DriverId
+
+
+class ReadDriver(msgspec.Struct, frozen=True):
+    """Go on reading what the driver prints."""
+
+    driver: DriverId
+
+
 class ClearSpill(msgspec.Struct, frozen=True):
     """The slot's process is gone; so is the use of what it spilled."""
 
@@ -146,6 +183,7 @@ class AnswerRollCall(msgspec.Struct, frozen=True):
     were for its predecessor go nowhere."""
 
     held: tuple[HeldAttempt, ...]
+    drivers: tuple[HeldDriver, ...] = ()
 
 
 class SendHeartbeats(msgspec.Struct, frozen=True):
@@ -172,6 +210,9 @@ Action: TypeAlias = (
     | DropBlocks
     | DropJobBlocks
     | DropAllBlocks
+    | RunDriver
+    | KillDriver
+    | ReadDriver
     | ClearSpill
     | Rejoin
     | AnswerRollCall

@@ -25,6 +25,7 @@ from flowgrid.config import Config
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from flowgrid.protocol.programs import HeldDriver
 from flowgrid.protocol.reports import HeldAttempt
 from flowgrid.protocol.versions import local_versions
 from flowgrid.protocol.waits import AttemptProgress
@@ -34,6 +35,7 @@ from flowgrid.transport.security import Keys, admission
 from flowgrid_executor.block_copier import BlockCopier
 from flowgrid_executor.block_store import BlockStore
 from flowgrid_executor.core import ExecutorCore
+from flowgrid_executor.driver_processes import DriverProcesses
 from flowgrid_executor.events import (
     Action,
     AnswerRollCall,
@@ -45,7 +47,10 @@ from flowgrid_executor.events import (
     Exit,
     FetchBlocks,
     KeepBlocks,
+    KillDriver,
+    ReadDriver,
     Rejoin,
+    RunDriver,
     RunInSlot,
     Send,
     SendHeartbeats,
@@ -135,12 +140,16 @@ class ExecutorServer:
         self._context = context
         self._keys = keys
         self._copier = BlockCopier(context, keys, self._setup.host, options.directory)
+        self._drivers = DriverProcesses(
+            options.scheduler, options.keys_directory, options.directory, store.clear
+        )
         self._core = ExecutorCore(self._setup, time.monotonic())
         self._outbox: list[FromExecutor] = []
         self._exit: Exit | None = None
         self._join()
 
     def close(self) -> None:
+        self._drivers.close()
         self._copier.close()
         self._link.close()
 
@@ -156,6 +165,8 @@ class ExecutorServer:
                 happened += self._copier.ended()
             if self._slots.fileno() in arrived:
                 happened += self._slots.events()
+            if self._drivers.fileno() in arrived:
+                happened += self._drivers.events()
             if signals.fileno() in arrived:
                 happened.append(StopRequested(signal.Signals(signals.recv(1)[0]).name))
             if self._options.owner_fd in arrived:
@@ -178,7 +189,7 @@ class ExecutorServer:
 
     def _wait(self, signals: socket.socket, timeout_s: float) -> set[object]:
         poller = zmq.Poller()
-        for readable in (self._slots, self._copier, signals, *self._link.sockets):
+        for readable in (self._slots, self._copier, self._drivers, signals, *self._link.sockets):
             poller.register(readable, zmq.POLLIN)
         if self._options.owner_fd is not None:
             poller.register(self._options.owner_fd, zmq.POLLIN)
@@ -219,6 +230,12 @@ class ExecutorServer:
                 self._store.drop_all()
             case ClearSpill():
                 self._store.clear(Path(self._setup.spill_directory(action.slot)))
+            case RunDriver():
+                self._drivers.run(action.driver, action.spec)
+            case KillDriver():
+                self._drivers.kill(action.driver)
+            case ReadDriver():
+                self._drivers.read(action.driver)
             case SendHeartbeats():
                 self._link.send_heartbeats_to(action.address)
                 self._report_ready()
@@ -228,7 +245,7 @@ class ExecutorServer:
                 self._join()
             case AnswerRollCall():
                 held = tuple(claim for claim in action.held if self._is_there(claim))
-                self._outbox = [self._registration(self._link.epoch, held)]
+                self._outbox = [self._registration(self._link.epoch, held, action.drivers)]
             case Exit():
                 self._exit = action
             case _:
@@ -243,7 +260,12 @@ class ExecutorServer:
         self._outbox = [self._registration()]
         self._settle([], 0.0)
 
-    def _registration(self, epoch: int = 0, held: tuple[HeldAttempt, ...] = ()) -> RegisterExecutor:
+    def _registration(
+        self,
+        epoch: int = 0,
+        held: tuple[HeldAttempt, ...] = (),
+        drivers: tuple[HeldDriver, ...] = (),
+    ) -> RegisterExecutor:
         return RegisterExecutor(
             address=ExecutorAddress(
                 executor=self._executor,
@@ -256,6 +278,7 @@ class ExecutorServer:
             versions=local_versions(),
             epoch=epoch,
             held=held,
+            drivers=drivers,
         )
 
     def _is_there(self, claim: HeldAttempt) -> bool:

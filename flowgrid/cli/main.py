@@ -20,6 +20,7 @@ _COMMANDS = {
     "scheduler": ("flowgrid.cli.cluster", "Run the scheduler of a cluster."),
     "executor": ("flowgrid.cli.cluster", "Offer this machine's slots to a scheduler."),
     "status": ("flowgrid.cli.status", "Show executors and jobs of a cluster."),
+    "cancel": ("flowgrid.cli.cancel", "End a program that runs on a cluster."),
     "why": ("flowgrid.cli.why", "Show what a job of a cluster waits for."),
     "decommission": ("flowgrid.cli.decommission", "Let an executor leave without losing its work."),
     "clean": ("flowgrid.cli.clean", "Remove what interrupted jobs and killed processes left."),

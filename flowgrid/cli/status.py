@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,9 +12,13 @@ import msgspec
 from flowgrid.cli.settings import keys_option
 from flowgrid.config import GIB, MIB
 from flowgrid.protocol.messages import ClusterStatus
+from flowgrid.protocol.programs import ProgramStatus
 from flowgrid.protocol.status import JobStatus
 from flowgrid.submit.client import ask_status
 from flowgrid.transport.security import Keys, Role
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command()
@@ -62,6 +68,21 @@ def _show(scheduler: str, found: ClusterStatus) -> None:
         if one.excluded:
             console.print(f"{one.executor.name} gets no new attempts: {one.excluded}", markup=False)
     console.print(jobs)
+    if found.programs:
+        console.print(_programs(found.programs))
+
+
+def _programs(programs: Iterable[ProgramStatus]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Programs", title_justify="left")
+    for heading in ("program", "name", "state", "executor", "driver", ""):
+        table.add_column(heading, justify="right" if heading == "driver" else "left")
+    for one in programs:
+        row = (str(one.program), one.name, one.state, one.executor, f"#{one.driver}", one.text)
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _job_row(job: JobStatus) -> tuple[str, ...]:

@@ -11,17 +11,35 @@ from types import TracebackType
 
 import click
 
+from flowgrid.cli.cluster_mode import INTERRUPTED, submit_to_cluster
 from flowgrid.cli.settings import conf_option, keys_option
 from flowgrid.config import Config
-from flowgrid.errors import FlowGridError
+from flowgrid.errors import ConfigError, FlowGridError
 from flowgrid.submit.master import Submitted, parse_master
 from flowgrid.transport.security import Keys, Role
-
-INTERRUPTED = 130
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--master", help="local, local[N], local-cluster[E,S,M] or tcp://host:port.")
+@click.option(
+    "--deploy-mode",
+    type=click.Choice(["client", "cluster"]),
+    default="client",
+    show_default=True,
+    help="Run it in this process, or on an executor that starts it again when it dies.",
+)
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    show_default=True,
+    help="In cluster mode: print what it prints and end as it ends, or print its name at once.",
+)
+@click.option(
+    "--files",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="In cluster mode: a file or folder that lies beside the program; several times.",
+)
 @click.option("--name", help="What the cluster shows for this program.")
 @click.option("--resume", help="Go on from the run of this name that was killed, if there is one.")
 @conf_option
@@ -30,6 +48,9 @@ INTERRUPTED = 130
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def submit(
     master: str | None,
+    deploy_mode: str,
+    wait: bool,
+    files: tuple[Path, ...],
     name: str | None,
     resume: str | None,
     conf: dict[str, str],
@@ -45,7 +66,12 @@ def submit(
         parse_master(master, config)
     if keys is not None:
         Keys(keys, Role.SUBMITTER).client()
-    os.environ |= Submitted(master, name or app.stem, conf, keys).environment()
+    submitted = Submitted(master, name or app.stem, conf, keys)
+    if deploy_mode == "cluster":
+        return submit_to_cluster(submitted, config, app, arguments, files, wait)
+    if files or not wait:
+        raise ConfigError("--files and --no-wait are for --deploy-mode cluster")
+    os.environ |= submitted.environment()
     return run_program(app, arguments)
 
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from flowgrid.ids import AttemptId, ExecutorId, JobId, StageId
+from flowgrid.ids import AttemptId, DriverId, ExecutorId, JobId, StageId
 from flowgrid.protocol.compatibility import Versions
 from flowgrid.protocol.departures import (
     BlocksCopied,
@@ -31,20 +31,31 @@ from flowgrid.protocol.job_graph import (
     StageSpec,
     StageStatistics,
 )
+from flowgrid.protocol.programs import (
+    DriverOrder,
+    DriverWord,
+    HeldDriver,
+    ProgramAnswer,
+    ProgramQuestion,
+    ProgramStatus,
+)
 from flowgrid.protocol.reports import AttemptReport, HeldAttempt, WrittenFile
 from flowgrid.protocol.status import ExecutorStatus, JobStatus
-from flowgrid.protocol.waits import AttemptProgress, Wait
+from flowgrid.protocol.waits import AskWhy, AttemptProgress, JobStalled, JobWaits
 
 # -- driver to scheduler ---------------------------------------------------------------------------
 
 
 class OpenSession(msgspec.Struct, frozen=True, tag=True):
-    """The first word of a driver. `session` is random, 32 hexadecimal digits, never used twice."""
+    """The first word of a driver. `session` is random, 32 hexadecimal digits, never used twice.
+
+    `driver` is what the scheduler calls it, if the cluster itself runs it."""
 
     session: str
     name: str
     versions: Versions
     conf: dict[str, str] = {}
+    driver: DriverId | None = None
 
 
 class SubmitJob(msgspec.Struct, frozen=True, tag=True):
@@ -90,12 +101,6 @@ class AskStatus(msgspec.Struct, frozen=True, tag=True):
     """May come without a session, from an observer; answered by `ClusterStatus`."""
 
 
-class AskWhy(msgspec.Struct, frozen=True, tag=True):
-    """What does this job wait for? May come without a session; answered by `JobWaits`."""
-
-    job: JobId
-
-
 class ReportFetchFailed(msgspec.Struct, frozen=True, tag=True):
     """The driver could not read a block of a succeeded job's result: make it again."""
 
@@ -115,6 +120,7 @@ FromDriver: TypeAlias = (
     | AskWhy
     | DecommissionExecutor
     | ReportFetchFailed
+    | ProgramQuestion
 )
 
 
@@ -183,27 +189,12 @@ class JobFailed(msgspec.Struct, frozen=True, tag=True):
     where: str = ""
 
 
-class JobWaits(msgspec.Struct, frozen=True, tag=True):
-    """The chain of what a job waits for, from the job to whoever acts next; none if there is no such
-    job."""
-
-    job: JobId
-    waits: tuple[Wait, ...]
-
-
-class JobStalled(msgspec.Struct, frozen=True, tag=True):
-    """A warning: nothing of the job has moved for `seconds`. It goes on waiting."""
-
-    job: JobId
-    seconds: float
-    waits: tuple[Wait, ...]
-
-
 class ClusterStatus(msgspec.Struct, frozen=True, tag=True):
     epoch: int
     versions: Versions
     executors: tuple[ExecutorStatus, ...]
     jobs: tuple[JobStatus, ...]
+    programs: tuple[ProgramStatus, ...] = ()
 
 
 ToDriver: TypeAlias = (
@@ -222,6 +213,7 @@ ToDriver: TypeAlias = (
     | JobWaits
     | JobStalled
     | ClusterStatus
+    | ProgramAnswer
 )
 
 
@@ -237,6 +229,7 @@ class RegisterExecutor(msgspec.Struct, frozen=True, tag=True):
     versions: Versions
     epoch: int = 0
     held: tuple[HeldAttempt, ...] = ()
+    drivers: tuple[HeldDriver, ...] = ()
 
 
 class AttemptStarted(msgspec.Struct, frozen=True, tag=True):
@@ -277,6 +270,7 @@ FromExecutor: TypeAlias = (
     | CopyFailed
     | ExecutorLeft
     | KeepAlive
+    | DriverWord
 )
 
 
@@ -364,6 +358,7 @@ ToExecutor: TypeAlias = (
     | CopyBlocks
     | DropJob
     | StopExecutor
+    | DriverOrder
 )
 
 

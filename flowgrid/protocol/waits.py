@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from flowgrid.ids import AttemptId
+from flowgrid.ids import AttemptId, JobId
 
 
 class AttemptProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -55,6 +55,28 @@ class Wait(msgspec.Struct, frozen=True):
     owner: str
     attempt: AttemptId | None = None
     deadline_s: float | None = None
+
+
+class AskWhy(msgspec.Struct, frozen=True, tag=True):
+    """What does this job wait for? May come without a session; answered by `JobWaits`."""
+
+    job: JobId
+
+
+class JobWaits(msgspec.Struct, frozen=True, tag=True):
+    """The chain of what a job waits for, from the job to whoever acts next; none if there is no such
+    job."""
+
+    job: JobId
+    waits: tuple[Wait, ...]
+
+
+class JobStalled(msgspec.Struct, frozen=True, tag=True):
+    """A warning: nothing of the job has moved for `seconds`. It goes on waiting."""
+
+    job: JobId
+    seconds: float
+    waits: tuple[Wait, ...]
 
 
 def sentence(waits: tuple[Wait, ...]) -> str:

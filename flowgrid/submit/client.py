@@ -18,7 +18,7 @@ import zmq
 
 from flowgrid.config import Config
 from flowgrid.errors import ConnectError, NoExecutorsError
-from flowgrid.ids import JobId
+from flowgrid.ids import DriverId, JobId
 from flowgrid.protocol.codec import driver_envelopes, to_driver_envelopes
 from flowgrid.protocol.departures import (
     DecommissionAnswered,
@@ -31,7 +31,6 @@ from flowgrid.protocol.job_graph import StageSpec
 from flowgrid.protocol.messages import (
     AddStages,
     AskStatus,
-    AskWhy,
     CancelJob,
     ClusterChanged,
     ClusterStatus,
@@ -39,9 +38,7 @@ from flowgrid.protocol.messages import (
     FromDriver,
     JobAccepted,
     JobFailed,
-    JobStalled,
     JobSucceeded,
-    JobWaits,
     ReleaseJob,
     ReportFetchFailed,
     SayAgain,
@@ -52,7 +49,8 @@ from flowgrid.protocol.messages import (
     SubmitJob,
     ToDriver,
 )
-from flowgrid.protocol.waits import Wait
+from flowgrid.protocol.programs import ProgramRefused, ProgramStatus
+from flowgrid.protocol.waits import AskWhy, JobStalled, JobWaits, Wait
 from flowgrid.submit.connection import Connection
 from flowgrid.transport.security import Keys
 from flowgrid.transport.sockets import connect_dealer
@@ -122,10 +120,12 @@ class JobClient:
         config: Config,
         name: str,
         watch: Callable[[], str | None] = lambda: None,
+        driver: DriverId | None = None,
     ) -> None:
         """Starts to connect and returns at once: what is sent meanwhile is queued.
 
-        `watch` is asked now and then why the scheduler is of no use any more (None while it is).
+        `watch` is asked now and then why the scheduler is of no use any more (None while it is);
+        `driver` is what the scheduler calls us, if the cluster itself runs us.
         Raises `ConfigError` for keys that cannot be used.
         """
         self._config = config
@@ -138,7 +138,7 @@ class JobClient:
         self._jobs: dict[JobId, Job] = {}
         self._status: ClusterStatus | None = None
         self._connection = Connection(
-            address, keys, config, name, self._received, self._was_lost, watch
+            address, keys, config, name, self._received, self._was_lost, watch, driver
         )
 
     @classmethod
@@ -149,9 +149,10 @@ class JobClient:
         config: Config,
         name: str,
         watch: Callable[[], str | None] = lambda: None,
+        driver: DriverId | None = None,
     ) -> JobClient:
         """A client whose session is open. Raises `ConnectError` after ``submit.timeout_s``."""
-        client = cls(address, keys, config, name, watch)
+        client = cls(address, keys, config, name, watch, driver)
         try:
             client.wait_until_open()
         except BaseException:
@@ -278,8 +279,10 @@ class JobClient:
                 self._happened(JobId(message.stage.job), message)
             case JobStalled() | JobSucceeded() | JobFailed():
                 self._happened(message.job, message)
-            case JobWaits() | DecommissionAnswered() | SayAgain():
-                pass  # the answer to a question that sessions do not ask; the link's business
+            case JobWaits() | DecommissionAnswered() | ProgramStatus() | ProgramRefused():
+                pass  # the answer to a question that sessions do not ask
+            case SayAgain():
+                pass  # the link's business
             case _:
                 with self._changed:
                     self._note(message)

@@ -20,6 +20,7 @@ import zmq
 
 from flowgrid.config import Config
 from flowgrid.errors import ConnectError
+from flowgrid.ids import DriverId
 from flowgrid.protocol.codec import DecodeError, to_driver_envelopes
 from flowgrid.protocol.messages import (
     CloseSession,
@@ -56,6 +57,7 @@ class Connection:
         receive: Callable[[ToDriver], None],
         lost: Callable[[ConnectError], None],
         watch: Callable[[], str | None],
+        driver: DriverId | None = None,
     ) -> None:
         self.address = address
         self._config = config
@@ -63,6 +65,7 @@ class Connection:
         self._receive = receive
         self._lost = lost
         self._watch = watch
+        self._driver = driver
         self._link = SessionLink(os.urandom(16).hex())
         self._outbox: collections.deque[FromDriver] = collections.deque()
         self._woken, self._wake = socket.socketpair()
@@ -119,7 +122,11 @@ class Connection:
         for source in (self._socket, self._monitor, self._woken):
             poller.register(source, zmq.POLLIN)
         opening = OpenSession(
-            self._link.session, self._name, local_versions(), self._config.to_conf()
+            self._link.session,
+            self._name,
+            local_versions(),
+            self._config.to_conf(),
+            self._driver,
         )
         self._outbox.appendleft(opening)
         keep_alive_s = self._config.scheduler_driver_lease_s / 6

@@ -21,12 +21,13 @@ from flowgrid.config import Config
 from flowgrid.errors import JobError
 from flowgrid.protocol.failures import FailureKind
 from flowgrid.protocol.job_graph import StageSpec
-from flowgrid.protocol.messages import JobFailed, JobStalled, JobSucceeded, StageSucceeded
+from flowgrid.protocol.messages import JobFailed, JobSucceeded, StageSucceeded
+from flowgrid.protocol.waits import JobStalled
 from flowgrid.submit.client import Job, JobClient
 from flowgrid.submit.failures import raise_failure
 from flowgrid.submit.given_tables import GivenTables
 from flowgrid.submit.local_cluster import LocalCluster
-from flowgrid.submit.master import LocalMaster, Master
+from flowgrid.submit.master import LocalMaster, Master, driver_of
 from flowgrid.submit.notices import warn_stalled
 from flowgrid.transport.security import Keys, Role
 
@@ -72,7 +73,9 @@ class Engine:
             self._client = JobClient(cluster.control_address, None, config, name, cluster.trouble)
         else:
             self._tables = GivenTables(None, _reachable(master.address), self._keys)
-            self._client = JobClient.open(master.address, self._keys, config, name)
+            self._client = JobClient.open(
+                master.address, self._keys, config, name, driver=driver_of(master)
+            )
 
     def run(self, plan: Node) -> Result:
         """The plan's answer, when the job is done. Raises `FlowGridError` if there is none."""

@@ -151,13 +151,16 @@ def _own_modules() -> Iterator[str]:
 
 
 def _source(package: str) -> Iterator[bytes]:
-    """Name, size and modification time of every Python file of a package or module."""
+    """Name, size and modification time of every Python file of a package or module. Where it lies does
+    not count: the driver of a submitted program has its files somewhere else in every run."""
     module = sys.modules.get(package)
     yield package.encode()
     folders: Sequence[str] = list(getattr(module, "__path__", ()))
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
+    files = [(path, folder) for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
     file = getattr(module, "__file__", None)
-    for path in files or ([Path(file)] if file else []):
+    if not files and file:
+        files = [(Path(file), os.path.dirname(file))]
+    for path, folder in files:
         facts = path.stat()
-        yield os.fsencode(path)
+        yield os.fsencode(path.relative_to(folder))
         yield f"{facts.st_size} {facts.st_mtime_ns}".encode()

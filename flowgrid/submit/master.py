@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from flowgrid.config import MIB, Config
 from flowgrid.errors import ConfigError
+from flowgrid.ids import DriverId
 from flowgrid.submit.machine import cores, executor_memory_bytes
 
 _FORMS = ("local", "local[N]", "local[*]", "local-cluster[E,S,M]", "tcp://host:port")
@@ -113,3 +114,11 @@ def submitted_defaults() -> Submitted:
         conf={str(name): str(value) for name, value in conf.items()},
         keys=Path(keys) if keys else None,
     )
+
+
+def driver_of(master: RemoteMaster) -> DriverId | None:
+    """What the scheduler calls this process, if it is the driver of a program that this cluster runs."""
+    match = re.fullmatch(r"program-(\d+)#(\d+)", os.environ.get("FLOWGRID_DRIVER", ""))
+    if match is None or os.environ.get("FLOWGRID_MASTER") != master.address:
+        return None
+    return DriverId(int(match[1]), int(match[2]))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from flowgrid.protocol.messages import JobStalled
-from flowgrid.protocol.waits import sentence
+from flowgrid.protocol.waits import JobStalled, sentence
 
 LOGGER = "flowgrid"
 

@@ -30,6 +30,7 @@ from flowgrid_scheduler.executors import Executor, Executors
 from flowgrid_scheduler.job_log import LogDraft, VerdictRecord
 from flowgrid_scheduler.jobs import Job, JobState
 from flowgrid_scheduler.patience import PatientClock
+from flowgrid_scheduler.programs import Programs
 from flowgrid_scheduler.sessions import Sessions
 from flowgrid_scheduler.stages import Stage, TaskState
 from flowgrid_scheduler.suspicions import Suspicions
@@ -65,6 +66,8 @@ class ClusterState:
         self.jobs: dict[int, Job] = {}
         self.verdicts: dict[int, VerdictRecord] = {}
         self.jobs_submitted = 0
+        self.programs = Programs()
+        self.programs_submitted = 0
         self.rotation: deque[Job] = deque()
         """Running jobs, the one whose turn it is first."""
         self.nobody_since_s: float | None = 0.0
@@ -195,6 +198,7 @@ class ClusterState:
             self.identity.versions,
             tuple(executor.status(awake_s) for executor in self.executors.alive.values()),
             tuple(job.status(awake_s) for job in self.jobs.values()),
+            tuple(program.status() for program in self.programs.known.values()),
         )
 
     def fingerprint(self) -> list[object]:
@@ -206,6 +210,7 @@ class ClusterState:
             self.suspicions.fingerprint(),
             [self.starts, sorted(self.verdicts)],
             [job.fingerprint() for job in self.jobs.values()],
+            [self.programs_submitted, self.programs.fingerprint()],
         ]
 
 

@@ -18,7 +18,6 @@ from flowgrid.ids import ExecutorId
 from flowgrid.protocol.departures import BlocksCopied, CopyFailed, DecommissionExecutor
 from flowgrid.protocol.messages import (
     AskStatus,
-    AskWhy,
     AttemptCancelled,
     AttemptFailed,
     AttemptStarted,
@@ -31,7 +30,6 @@ from flowgrid.protocol.messages import (
     Fence,
     FromExecutor,
     Heartbeat,
-    JobWaits,
     KeepAlive,
     OpenSession,
     RegisterExecutor,
@@ -39,6 +37,14 @@ from flowgrid.protocol.messages import (
     SessionRefused,
     StopExecutor,
 )
+from flowgrid.protocol.programs import (
+    AskProgram,
+    CancelProgram,
+    DriverEnded,
+    DriverPrinted,
+    SubmitProgram,
+)
+from flowgrid.protocol.waits import AskWhy, JobWaits
 from flowgrid_scheduler import (
     departures,
     drivers,
@@ -46,8 +52,10 @@ from flowgrid_scheduler import (
     kept_jobs,
     launches,
     outcomes,
+    program_drivers,
     recovery,
     roll_call,
+    session_ends,
     snapshots,
     speculation,
 )
@@ -92,13 +100,14 @@ class SchedulerCore:
             case SessionUnreachable():
                 session = state.sessions.open.get(event.session)
                 if session is not None:
-                    drivers.driver_lost(state, session)
+                    session_ends.driver_lost(state, session)
             case Tick():
                 state.clock.tick(now)
                 roll_call.close_roll(state)
                 recovery.check_silence(state)
                 recovery.check_grace(state)
-                drivers.check_leases(state)
+                program_drivers.check_waiting(state)
+                session_ends.check_leases(state)
                 kept_jobs.check_expiry(state)
                 exclusion.check_exclusions(state)
                 departures.advance(state)
@@ -109,6 +118,7 @@ class SchedulerCore:
                 assert_never(event)
         exclusion.keep_somebody(state)
         launches.launch_ready(state)
+        program_drivers.start_waiting(state)
         if isinstance(event, Tick):
             speculation.launch_rivals(state)
         return state.out.take()
@@ -124,7 +134,8 @@ class SchedulerCore:
     def next_deadline(self) -> float | None:
         """When a `Tick` must come at the latest; None while there is nobody to watch."""
         state = self.state
-        if state.executors.alive or state.sessions.open or state.jobs:
+        somebody = state.executors.alive or state.sessions.open
+        if somebody or state.jobs or state.programs.waiting:
             return state.clock.next_tick()
         return None
 
@@ -196,6 +207,10 @@ class SchedulerCore:
                 departures.blocks_copied(self.state, executor, message.attempt)
             case CopyFailed():
                 departures.copy_failed(self.state, executor, message.attempt)
+            case DriverPrinted():
+                program_drivers.driver_printed(self.state, message)
+            case DriverEnded():
+                program_drivers.driver_ended(self.state, executor, message)
             case ExecutorLeft():
                 reason = f"it left: {message.reason}"
                 recovery.lose_executor(self.state, executor, reason, in_good_order=True)
@@ -232,7 +247,7 @@ class SchedulerCore:
         if envelope.sequence > session.received:
             if session.resuming:
                 return  # it comes again, after all that is missing before it
-            drivers.lose_session(state, session, f"envelope {session.received} never came")
+            session_ends.lose_session(state, session, f"envelope {session.received} never came")
             return
         session.received += 1
         session.resuming = False
@@ -254,6 +269,8 @@ class SchedulerCore:
                 state.out.to_driver(name, departures.decommission(state, word.executor))
             case AskWhy():
                 state.out.to_driver(name, JobWaits(word.job, why(state, word.job)))
+            case SubmitProgram() | AskProgram() | CancelProgram():
+                state.out.to_driver(name, program_drivers.answer(state, word))
             case OpenSession() if (
                 envelope.sequence == 0
                 and word.session == name

@@ -1,9 +1,10 @@
 """An executor that is to leave: it gets no new attempts, and nothing that it has finished is lost.
 
-Its running attempts go on to their end. Meanwhile others fetch its blocks, and each block changes its
-holder when it has arrived, under the same attempt's name: readers that start from then on are told the
-new place. It goes when nothing runs on it, nobody reads what has moved, and it holds nothing that
-could be moved. A block that nobody can fetch is recomputed after it has gone, as after any loss.
+Its running attempts, and drivers of submitted programs, go on to their end. Meanwhile others fetch
+its blocks, and each block changes its holder when it has arrived, under the same attempt's name:
+readers that start from then on are told the new place. It goes when nothing runs on it, nobody reads
+what has moved, and it holds nothing that could be moved. A block that nobody can fetch is recomputed
+after it has gone, as after any loss.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def _advance(state: ClusterState, executor: Executor, departure: Departure) -> N
     departure.readers = {reader: None for reader in departure.readers if reader in live}
     to_move = [a for a in _held(state, executor) if departure.tries.get(a, 0) < TRIES_MAX]
     _fetch_elsewhere(state, executor, departure, to_move)
-    if not (executor.attempts or to_move or departure.copies or departure.readers):
+    busy = executor.attempts or to_move or departure.copies or departure.readers
+    if not busy and not state.programs.on(executor.index):
         departure.stopping = True
         state.out.to_executor(executor.id, StopExecutor())
 

@@ -12,12 +12,10 @@ from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.messages import (
     AddStages,
     AskStatus,
-    AskWhy,
     CancelJob,
     CloseSession,
     FromDriver,
     JobAccepted,
-    JobWaits,
     KeepAlive,
     OpenSession,
     ReleaseJob,
@@ -28,7 +26,9 @@ from flowgrid.protocol.messages import (
     StageSucceeded,
     SubmitJob,
 )
-from flowgrid_scheduler import departures, kept_jobs, recovery
+from flowgrid.protocol.programs import AskProgram, CancelProgram, SubmitProgram
+from flowgrid.protocol.waits import AskWhy, JobWaits
+from flowgrid_scheduler import departures, kept_jobs, program_drivers, recovery, session_ends
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.jobs import GraphError, Job, JobState
 from flowgrid_scheduler.sessions import Session
@@ -43,11 +43,14 @@ def open_session(state: ClusterState, word: OpenSession) -> None:
         config = Config.parse({**state.config.to_conf(), **word.conf})
     except ConfigError as error:
         reason = reason or str(error)
+    if word.driver is not None and state.programs.of(word.driver) is None:
+        reason = reason or f"{word.driver} was given up, and nobody listens to it any more"
     if reason:
         state.out.to_driver(word.session, SessionRefused(reason))
         return
     number = state.sessions.next_number
-    state.sessions.add(Session(word.session, word.name, config, state.clock.awake_s, number))
+    session = Session(word.session, word.name, config, state.clock.awake_s, number, word.driver)
+    state.sessions.add(session)
     _greet(state, word.session)
 
 
@@ -112,7 +115,7 @@ def answer(state: ClusterState, session: Session, message: FromDriver) -> None:
                 recovery.result_fetch_failed(state, job, message)
         case CloseSession():
             kept_jobs.forget_runs(state, session.config.resume_name)
-            end_session(state, session)
+            session_ends.end_session(state, session)
         case AskStatus():
             state.out.to_driver(session.id, state.status())
         case DecommissionExecutor():
@@ -120,45 +123,12 @@ def answer(state: ClusterState, session: Session, message: FromDriver) -> None:
             state.out.to_driver(session.id, answered)
         case AskWhy():
             state.out.to_driver(session.id, JobWaits(message.job, why(state, message.job)))
+        case SubmitProgram() | AskProgram() | CancelProgram():
+            state.out.to_driver(session.id, program_drivers.answer(state, message))
         case OpenSession() | KeepAlive():
             pass  # the first came twice, the second did its work by coming
         case _:
             assert_never(message)
-
-
-def driver_lost(state: ClusterState, session: Session) -> None:
-    """The driver is gone without a word: the next run of its program may want its jobs."""
-    if session.config.resume_name:
-        kept_jobs.keep_all(state, session)
-        _forget_verdicts(state, session)
-    else:
-        end_session(state, session)
-
-
-def end_session(state: ClusterState, session: Session) -> None:
-    """The driver is gone: so are its jobs."""
-    kept_jobs.forget(state, session)
-    _forget_verdicts(state, session)
-
-
-def _forget_verdicts(state: ClusterState, session: Session) -> None:
-    for number, record in list(state.verdicts.items()):
-        if record.session == session.id:
-            state.forget_verdict(number)
-
-
-def lose_session(state: ClusterState, session: Session, reason: str) -> None:
-    """End a session whose driver may still be there, and tell it."""
-    driver_lost(state, session)
-    state.out.to_driver(session.id, SessionRefused(reason))
-
-
-def check_leases(state: ClusterState) -> None:
-    """Find drivers that are silent."""
-    for session in list(state.sessions.open.values()):
-        if session.silent(state.clock.awake_s):
-            lease_s = session.config.scheduler_driver_lease_s
-            lose_session(state, session, f"the driver was silent for more than {lease_s:g} s")
 
 
 def _own_job(state: ClusterState, session: Session, id_: JobId) -> Job | None:

@@ -19,14 +19,15 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from flowgrid.ids import AttemptId, JobId
+from flowgrid.ids import AttemptId, DriverId, JobId, ProgramId
 from flowgrid.protocol.job_graph import ExecutorAddress, StageSpec
 from flowgrid.protocol.messages import JobFailed
+from flowgrid.protocol.programs import Output, ProgramSpec, ProgramState
 from flowgrid.protocol.reports import WrittenFile
 
 
 class Kind(enum.IntEnum):
-    """In the order in which a state is built of them."""
+    """In the order in which a state is built of them: what belongs to no job comes first, though."""
 
     CLUSTER = 0
     EXECUTOR = 1
@@ -35,6 +36,8 @@ class Kind(enum.IntEnum):
     JOB = 4
     STAGE = 5
     WINNER = 6
+    PROGRAM = 7
+    PROGRAM_SPEC = 8
 
 
 class Key(NamedTuple):
@@ -54,6 +57,7 @@ class ClusterRecord(msgspec.Struct, frozen=True, array_like=True):
 
     starts: int
     jobs_submitted: int
+    programs_submitted: int = 0
 
 
 class ExecutorRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -71,6 +75,7 @@ class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
     conf: dict[str, str]
     received: int
     lost: bool = False
+    driver: DriverId | None = None
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -107,6 +112,22 @@ class WinnerRecord(msgspec.Struct, frozen=True, array_like=True):
     files: tuple[WrittenFile, ...] = ()
 
 
+class ProgramRecord(msgspec.Struct, frozen=True, array_like=True):
+    """`executor` is an index, for as long as the program runs; `output` is there when it has ended."""
+
+    token: str
+    name: str
+    conf: dict[str, str]
+    state: ProgramState
+    drivers: int
+    deaths: int
+    executor: int
+    executor_name: str
+    text: str
+    exit_code: int | None
+    output: tuple[Output, ...]
+
+
 RECORDS: Mapping[Kind, type[Any]] = {
     Kind.CLUSTER: ClusterRecord,
     Kind.EXECUTOR: ExecutorRecord,
@@ -115,6 +136,8 @@ RECORDS: Mapping[Kind, type[Any]] = {
     Kind.JOB: JobRecord,
     Kind.STAGE: StageSpec,
     Kind.WINNER: WinnerRecord,
+    Kind.PROGRAM: ProgramRecord,
+    Kind.PROGRAM_SPEC: ProgramSpec,
 }
 
 _encoder = msgspec.msgpack.Encoder()
@@ -195,6 +218,12 @@ class LogDraft:
 
     def winner_of(self, attempt: AttemptId) -> None:
         self.winner(attempt.job, attempt.stage, attempt.partition)
+
+    def program(self, program: ProgramId) -> None:
+        self._touched[Key(0, Kind.PROGRAM, program.number)] = None
+
+    def program_spec(self, program: ProgramId) -> None:
+        self._touched[Key(0, Kind.PROGRAM_SPEC, program.number)] = None
 
     def job_gone(self, job: JobId) -> None:
         self._jobs_gone[job.number] = None

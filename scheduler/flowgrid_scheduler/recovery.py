@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
 from flowgrid.protocol.messages import Fence, ReportFetchFailed
-from flowgrid_scheduler import exclusion
+from flowgrid_scheduler import exclusion, program_drivers
 from flowgrid_scheduler.attempts import AttemptState
 from flowgrid_scheduler.block_catalog import NOBODY
 from flowgrid_scheduler.cluster import ClusterState
@@ -41,6 +41,7 @@ def lose_executor(
             lose_blocks(state, stage, stage.held_by(executor.index))
         if job.state is JobState.RUNNING:
             job.recompute()
+    program_drivers.executor_lost(state, executor, reason, counted=not in_good_order)
     state.announce_cluster()
 
 

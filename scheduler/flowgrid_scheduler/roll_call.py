@@ -24,7 +24,7 @@ from flowgrid.protocol.messages import (
     RegisterExecutor,
 )
 from flowgrid.protocol.reports import HeldAttempt
-from flowgrid_scheduler import outcomes, recovery
+from flowgrid_scheduler import outcomes, program_drivers, recovery
 from flowgrid_scheduler.attempts import AttemptState
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.executors import Executor
@@ -47,6 +47,7 @@ def answered(state: ClusterState, executor: Executor, envelope: ExecutorEnvelope
     registered = ExecutorRegistered(state.identity.epoch, state.identity.heartbeat_address)
     state.out.to_executor(executor.id, registered)
     _take_back(state, executor, word.held)
+    program_drivers.take_back(state, executor, word.drivers)
     return True
 
 

@@ -24,8 +24,9 @@ from flowgrid.protocol.codec import (
     executor_envelopes,
     heartbeats,
 )
-from flowgrid.protocol.messages import AskStatus, AskWhy, DriverEnvelope, ExecutorEnvelope
+from flowgrid.protocol.messages import AskStatus, DriverEnvelope, ExecutorEnvelope
 from flowgrid.protocol.versions import local_versions
+from flowgrid.protocol.waits import AskWhy
 from flowgrid.transport.security import Keys, Role, admission, role_of
 from flowgrid.transport.sockets import bind_router
 from flowgrid_scheduler.actions import Action

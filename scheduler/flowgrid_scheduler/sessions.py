@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from flowgrid.config import Config
-from flowgrid.ids import JobId
+from flowgrid.ids import DriverId, JobId
 from flowgrid_scheduler.executors import Departed
 
 
 class Session:
     """One driver's connection."""
 
-    def __init__(self, id_: str, name: str, config: Config, awake_s: float, number: int) -> None:
+    def __init__(
+        self,
+        id_: str,
+        name: str,
+        config: Config,
+        awake_s: float,
+        number: int,
+        driver: DriverId | None = None,
+    ) -> None:
         self.id = id_
         self.number = number
         """Counts sessions: its key in the log."""
         self.name = name
         self.config = config
+        self.driver = driver
+        """If the cluster itself runs it."""
         self.received = 0
         self.heard_s = awake_s
         self.away = False
@@ -43,7 +53,7 @@ class Session:
         requests = [[request, job.number] for request, job in self.requests.items()]
         conf = sorted(self.config.to_conf().items())
         numbers = [self.number, self.received, self.heard_s, self.away, self.resuming]
-        return [self.id, self.name, [*numbers, self.lost_s], requests, conf]
+        return [self.id, self.name, str(self.driver), [*numbers, self.lost_s], requests, conf]
 
 
 def _settings(config: Config) -> dict[str, str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from flowgrid.config import Config
-from flowgrid.ids import JobId
+from flowgrid.config import KIB, Config
+from flowgrid.ids import JobId, ProgramId
+from flowgrid.protocol.programs import ProgramState
 from flowgrid_scheduler.block_catalog import NOBODY
 from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
 from flowgrid_scheduler.executors import Departure
@@ -23,18 +24,24 @@ from flowgrid_scheduler.job_log import (
     JobRecord,
     Key,
     Kind,
+    ProgramRecord,
     SessionRecord,
     WinnerRecord,
     decode_record,
     encode_record,
 )
 from flowgrid_scheduler.jobs import Job, JobState
+from flowgrid_scheduler.programs import Program
 from flowgrid_scheduler.sessions import Session
 from flowgrid_scheduler.stages import Stage
 
 ATTEMPTS_PER_LIFE = 1 << 16
 """Attempts are not in the log, and their numbers must never be given twice: each scheduler that goes on
 with a job counts them from its own multiple of this."""
+
+
+OUTPUT_LOGGED_BYTES = 64 * KIB
+"""Of what a program printed last, when it has ended: its submitter may not have read it."""
 
 
 # -- state to facts --------------------------------------------------------------------------------
@@ -56,13 +63,18 @@ def record_of(state: ClusterState, key: Key) -> object | None:
     """The fact under a key; None if there is none (any more)."""
     match key.kind:
         case Kind.CLUSTER:
-            return ClusterRecord(state.starts, state.jobs_submitted)
+            return ClusterRecord(state.starts, state.jobs_submitted, state.programs_submitted)
         case Kind.EXECUTOR:
             return _executor_record(state, key.number)
         case Kind.SESSION:
             return _session_record(state, key.number)
         case Kind.VERDICT:
             return state.verdicts.get(key.number)
+        case Kind.PROGRAM | Kind.PROGRAM_SPEC:
+            program = state.programs.known.get(key.number)
+            if program is None or key.kind is Kind.PROGRAM:
+                return _program_record(program) if program is not None else None
+            return program.spec
         case _:
             job = state.jobs.get(key.job)
             return _job_fact(state, job, key) if job is not None else None
@@ -84,7 +96,24 @@ def _session_record(state: ClusterState, number: int) -> SessionRecord | None:
         return None
     conf = session.config.to_conf()
     lost = session.lost_s is not None
-    return SessionRecord(session.id, session.name, conf, session.received, lost)
+    name, received, driver = session.name, session.received, session.driver
+    return SessionRecord(session.id, name, conf, received, lost, driver)
+
+
+def _program_record(program: Program) -> ProgramRecord:
+    return ProgramRecord(
+        program.token,
+        program.name,
+        program.config.to_conf(),
+        program.state,
+        program.drivers,
+        program.deaths,
+        program.executor,
+        program.executor_name,
+        program.text,
+        program.exit_code,
+        program.output.last(OUTPUT_LOGGED_BYTES) if program.state.final else (),
+    )
 
 
 def _job_fact(state: ClusterState, job: Job, key: Key) -> object | None:
@@ -131,6 +160,8 @@ def _keys(state: ClusterState) -> Iterator[Key]:
     yield from (Key(0, Kind.EXECUTOR, index) for index in state.executors.known)
     yield from (Key(0, Kind.SESSION, number) for number in state.sessions.numbered)
     yield from (Key(0, Kind.VERDICT, number) for number in state.verdicts)
+    for number in state.programs.known:
+        yield from (Key(0, Kind.PROGRAM, number), Key(0, Kind.PROGRAM_SPEC, number))
     for number, job in state.jobs.items():
         yield Key(number, Kind.JOB)
         for stage in job.stages:
@@ -153,6 +184,7 @@ def restore(
         match key.kind:
             case Kind.CLUSTER:
                 state.starts, state.jobs_submitted = record.starts, record.jobs_submitted
+                state.programs_submitted = record.programs_submitted
             case Kind.EXECUTOR:
                 _restore_executor(state, key.number, record)
             case Kind.SESSION:
@@ -170,6 +202,10 @@ def restore(
                 stage.blocks.restore(key.partition, record.attempt, record.holder, record.cells)
                 if record.files:
                     stage.files[key.partition] = record.files
+            case Kind.PROGRAM:
+                _restore_program(state, key.number, record)
+            case Kind.PROGRAM_SPEC:
+                state.programs.known[key.number].spec = record
             case _:
                 assert_never(key.kind)
     for number, job in state.jobs.items():
@@ -187,13 +223,27 @@ def _restore_executor(state: ClusterState, index: int, record: ExecutorRecord) -
 
 
 def _restore_session(state: ClusterState, number: int, record: SessionRecord) -> None:
-    session = Session(record.session, record.name, Config.parse(record.conf), 0.0, number)
+    config = Config.parse(record.conf)
+    session = Session(record.session, record.name, config, 0.0, number, record.driver)
     session.received = record.received
     if record.lost:
         state.sessions.lose(session, 0.0)
     else:
         session.away = True
         state.sessions.add(session)
+
+
+def _restore_program(state: ClusterState, number: int, record: ProgramRecord) -> None:
+    config = Config.parse(record.conf)
+    program = Program(ProgramId(number), record.token, record.name, config, None)
+    program.state, program.text = record.state, record.text
+    program.drivers, program.deaths = record.drivers, record.deaths
+    program.executor, program.executor_name = record.executor, record.executor_name
+    program.exit_code = record.exit_code
+    program.output.restore(record.output)
+    state.programs.known[number] = program
+    if program.state is ProgramState.WAITING:
+        state.programs.waiting[number] = program
 
 
 def _restore_job(state: ClusterState, number: int, record: JobRecord) -> Job:

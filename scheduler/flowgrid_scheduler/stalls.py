@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from flowgrid.ids import JobId
-from flowgrid.protocol.messages import JobStalled
+from flowgrid.protocol.waits import JobStalled
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.jobs import Job
 from flowgrid_scheduler.waiting import why

@@ -69,7 +69,7 @@ FAILURE = Failure(
     fetch=FetchFailure(ATTEMPT, EXECUTOR, FetchCause.CORRUPT),
 )
 
-COVERS = ["reports", "status", "waits"]
+COVERS = ["programs", "reports", "status", "waits"]
 
 
 def test_a_driver_is_understood() -> None:

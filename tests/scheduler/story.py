@@ -14,6 +14,7 @@ from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, Tick
 from flowgrid_scheduler.invariants import check
 from flowgrid_scheduler.patience import TICK_S
+from flowgrid_scheduler.program_invariants import check_programs
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId, JobId
@@ -122,6 +123,7 @@ class Story:
         self.told.append((self.now, event))
         actions = self.core.handle(event, self.now)
         check(self.core)
+        check_programs(self.core.state)
         self.asked += actions
         for attempts in sent_to_executors(actions, LaunchAttempts):
             for attempt in attempts[1].attempts:

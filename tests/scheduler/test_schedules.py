@@ -19,7 +19,7 @@ from flowgrid_scheduler.events import Event, ExecutorUnreachable
 from flowgrid_scheduler.stages import reads
 
 from flowgrid.config import Config
-from flowgrid.ids import AttemptId, JobId
+from flowgrid.ids import AttemptId, DriverId, JobId
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.job_graph import StageSpec
 from flowgrid.protocol.messages import (
@@ -28,16 +28,27 @@ from flowgrid.protocol.messages import (
     AttemptStarted,
     CancelAttempts,
     CancelJob,
+    DriverEnvelope,
     DropJob,
     JobFailed,
     JobSucceeded,
+    OpenSession,
     ReleaseJob,
     ReportFetchFailed,
+)
+from flowgrid.protocol.programs import (
+    CancelProgram,
+    DriverEnded,
+    DriverPrinted,
+    Output,
+    ProgramSpec,
+    SubmitProgram,
 )
 from tests.scheduler.story import (
     IDENTITY,
     ROWS,
     SESSION,
+    VERSIONS,
     Story,
     broadcast,
     executor_id,
@@ -104,6 +115,8 @@ class Chaos(Story):
                 (self.cancel_is_confirmed, 10 if self.cancelling else 0),
                 (self.driver_changes_its_mind, 1),
                 (self.result_cannot_be_read, 1),
+                (self.program_comes, 1),
+                (self.driver_of_a_program_speaks, 3),
                 (lambda: self.time_passes(0.5), 3),
             ]
             actions, weights = zip(*choose, strict=True)
@@ -222,6 +235,32 @@ class Chaos(Story):
             job = JobId(self.dice.choice(list(self.core.state.jobs)))
             word = ReleaseJob(job) if self.dice.random() < 0.5 else CancelJob(job, "why not")
             self.driver_says(word)
+
+    def program_comes(self) -> None:
+        spec = ProgramSpec("app", "app.py", (), {}, b"files")
+        token = f"{self.dice.getrandbits(128):032x}"
+        self.happens(DriverEnvelope("observer-1", 0, (SubmitProgram(token, spec),)))
+
+    def driver_of_a_program_speaks(self) -> None:
+        for program in list(self.core.state.programs.running()):
+            number = self.dice.randint(0, program.driver.number)
+            driver = DriverId(program.id.number, number)  # or one that was given up
+            choose = self.dice.random()
+            if choose < 0.3:
+                code = self.dice.choice([0, 1, -9, -9])
+                self.executor_says(program.executor_name, DriverEnded(driver, code))
+            elif choose < 0.6:
+                piece = Output(driver, program.output.printed, b"a line")
+                self.executor_says(program.executor_name, DriverPrinted(piece))
+            elif choose < 0.7:
+                question = CancelProgram(program.id)
+                self.happens(DriverEnvelope("observer-1", 0, (question,)))
+            else:
+                session = f"{self.dice.getrandbits(128):032x}"
+                word = OpenSession(session, "app", VERSIONS, {}, driver)
+                self.driver_says(word, session=session)
+            if not self.alive:
+                return
 
     def result_cannot_be_read(self) -> None:
         for job in list(self.core.state.jobs.values()):

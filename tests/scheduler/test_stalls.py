@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flowgrid.protocol.messages import Heartbeat, JobStalled
-from flowgrid.protocol.waits import AttemptProgress, sentence
+from flowgrid.protocol.messages import Heartbeat
+from flowgrid.protocol.waits import AttemptProgress, JobStalled, sentence
 from tests.scheduler.story import Story, executor_id, maps
 
 

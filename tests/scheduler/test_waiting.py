@@ -7,13 +7,11 @@ from flowgrid_scheduler.waiting import why
 
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.messages import (
-    AskWhy,
     CancelAttempts,
     DriverEnvelope,
     Heartbeat,
-    JobWaits,
 )
-from flowgrid.protocol.waits import AttemptProgress, Wait, WaitKind, sentence
+from flowgrid.protocol.waits import AskWhy, AttemptProgress, JobWaits, Wait, WaitKind, sentence
 from tests.scheduler.story import (
     IDENTITY,
     JOB,

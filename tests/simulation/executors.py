@@ -20,7 +20,10 @@ from flowgrid_executor.events import (
     Exit,
     FetchBlocks,
     KeepBlocks,
+    KillDriver,
+    ReadDriver,
     Rejoin,
+    RunDriver,
     RunInSlot,
     Send,
     SendHeartbeats,
@@ -246,6 +249,8 @@ class SimExecutor:
             case FetchBlocks():
                 copy_s = self.world.dice.random() * COPY_S
                 self.world.timeline.after(copy_s, lambda: self._copy(action))
+            case RunDriver() | KillDriver() | ReadDriver():
+                raise AssertionError("nobody submits programs here")
             case StartTemplate() | KeepBlocks() | ClearSpill():
                 pass  # nothing that could fail here
             case _:

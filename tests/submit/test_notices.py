@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from flowgrid.ids import JobId
-from flowgrid.protocol.messages import JobStalled
-from flowgrid.protocol.waits import Wait, WaitKind
+from flowgrid.protocol.waits import JobStalled, Wait, WaitKind
 from flowgrid.submit.notices import warn_stalled
 
 STALLED = JobStalled(JobId(1), 61.2, (Wait(WaitKind.SLOT, "it waits for a slot", "executor a"),))
