@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import posixpath
 import time
@@ -59,11 +60,11 @@ class Staging:
         return posixpath.join(self.path, STAGING, self.token)
 
 
-def prepare(path: str, mode: str) -> Staging:
+def prepare(path: str, mode: str, run: str = "") -> Staging:
     """A new staging place for output at `path`, which is this process's until `commit` or `abort`.
 
     Finishes a commit that was interrupted there. Raises `OutputExistsError` if `mode` is "error" and
-    the directory holds anything, and `ConfigError` for an unknown mode.
+    the directory holds anything that is not of this `run`, and `ConfigError` for an unknown mode.
     """
     check_mode(mode)
     full = path if protocol_of(path) else local_path(path)
@@ -71,7 +72,9 @@ def prepare(path: str, mode: str) -> Staging:
     for token in output.tokens():
         if output.has_manifest(token) and output.life(token) is not Life.ALIVE:
             output.roll_forward(token)
-    _refuse_existing(output, mode)
+    # What an earlier driver of this run has written may be this very write: `commit` will know.
+    if not (run and output.has_files_of(run_tag(run))):
+        _refuse_existing(output, mode)
     staging = Staging(full, uuid.uuid4().hex[:12], tuple(output.missing_folders()))
     return dataclasses.replace(staging, claim=output.claim(staging.token, staging.missing))
 
@@ -82,14 +85,32 @@ def check_mode(mode: str) -> None:
         raise ConfigError(f"mode={mode!r} is none of {', '.join(MODES)}")
 
 
-def commit(staging: Staging, files: Iterable[tuple[AttemptId, WrittenFile]], mode: str) -> None:
-    """Publish the files that the job's attempts wrote. Raises `OutputExistsError` as `prepare`."""
+def run_tag(run: str) -> str:
+    """By what files of a run are known: all its publications begin so."""
+    return hashlib.blake2b(run.encode(), digest_size=4).hexdigest()
+
+
+def commit(
+    staging: Staging,
+    files: Iterable[tuple[AttemptId, WrittenFile]],
+    mode: str,
+    publication: str = "",
+) -> None:
+    """Publish the files that the job's attempts wrote. Raises `OutputExistsError` as `prepare`.
+
+    A `publication` is what this write is called by all drivers of its run: if files of that name are
+    there already, an earlier driver has published it, and nothing is published again.
+    """
     output = _Output(staging.path)
+    if publication and output.has_files_of(publication):
+        abort(staging)
+        return
     _refuse_existing(output, mode)
+    name = publication or staging.token
     renames = tuple(
         (
             posixpath.join(STAGING, staging.token, attempt_folder(attempt), file.path),
-            final_name(file.path, staging.token),
+            final_name(file.path, name),
         )
         for attempt, file in files
     )
@@ -175,6 +196,11 @@ def final_name(path: str, token: str) -> str:
     return posixpath.join(folder, f"{stem}-{token}{extension}")
 
 
+def _token_of(path: str) -> str:
+    """The token of a published file's name, by `final_name`; anything of somebody else's."""
+    return posixpath.splitext(path)[0].rpartition("-")[2]
+
+
 def _refuse_existing(output: _Output, mode: str) -> None:
     if mode == "error" and (found := next(output.visible_files(), None)) is not None:
         raise OutputExistsError(
@@ -214,6 +240,20 @@ class _Output:
             relative = posixpath.relpath(found, self._root)
             if not relative.startswith(STAGING + "/"):
                 yield relative
+
+    def has_files_of(self, name: str) -> bool:
+        """Whether files whose token begins so are there, or will be as soon as a commit is finished."""
+        return any(_token_of(path).startswith(name) for path in self._published())
+
+    def _published(self) -> Iterator[str]:
+        yield from self.visible_files()
+        for token in filter(self.has_manifest, self.tokens()):
+            with contextlib.suppress(FileNotFoundError):  # it has just been finished
+                yield from (target for _, target in self._manifest(token).renames)
+
+    def _manifest(self, token: str) -> Manifest:
+        data = self._files.cat_file(self._at(STAGING, token, MANIFEST))
+        return msgspec.json.decode(data, type=Manifest)
 
     def missing_folders(self) -> list[str]:
         if not self._local:
@@ -266,8 +306,7 @@ class _Output:
 
     def roll_forward(self, token: str) -> None:
         """Do what the manifest says and is not yet done, then remove the staging place."""
-        data = self._files.cat_file(self._at(STAGING, token, MANIFEST))
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = self._manifest(token)
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._at(_SUCCESS))
         for source, target in manifest.renames:

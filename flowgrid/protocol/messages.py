@@ -128,11 +128,13 @@ FromDriver: TypeAlias = (
 
 
 class SessionOpened(msgspec.Struct, frozen=True, tag=True):
-    """`slots` and `executors` count what is registered now."""
+    """`slots` and `executors` count what is registered now. `run` is the same for all drivers that go on
+    from each other under a resume name; "" without one."""
 
     epoch: int
     executors: int
     slots: int
+    run: str = ""
 
 
 class SessionRefused(msgspec.Struct, frozen=True, tag=True):

@@ -132,6 +132,7 @@ class JobClient:
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._opened: SessionOpened | ClusterChanged | None = None
+        self._run = ""
         self._lost: ConnectError | None = None
         self._requests = 0
         self._pending: dict[int, Job] = {}
@@ -179,6 +180,12 @@ class JobClient:
     def slots(self) -> int:
         """Slots of the cluster now, as far as we have heard; 0 before the session is open."""
         return self._opened.slots if self._opened is not None else 0
+
+    @property
+    def run(self) -> str:
+        """The run that this session is part of, if it has a resume name; waits until it is open."""
+        self.wait_until_open()
+        return self._run
 
     def wait_until_open(self) -> None:
         """Raises `ConnectError` when nobody answers or we are refused."""
@@ -298,7 +305,9 @@ class JobClient:
         | ClusterStatus,
     ) -> None:
         match message:
-            case SessionOpened() | ClusterChanged():
+            case SessionOpened():
+                self._opened, self._run = message, message.run
+            case ClusterChanged():
                 self._opened = message
             case JobAccepted():
                 job = self._pending.pop(message.request, None)

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -43,6 +43,18 @@ if TYPE_CHECKING:
     from flowgrid.submit.results import Result
 
 
+_ordinals = itertools.count()
+"""Counts the sessions of this process."""
+
+
+class Drawn(NamedTuple):
+    """What decides how a job is done, and by what a later run finds it again."""
+
+    number: int
+    seed: int
+    identified: Identified
+
+
 class Engine:
     """Runs plans on one cluster. Safe to use from several threads: each `run` is a job."""
 
@@ -62,6 +74,7 @@ class Engine:
         self._name = name
         self._keys = Keys(Path(keys), Role.SUBMITTER) if keys else None
         self._numbers = itertools.count(1)
+        self._ordinal = next(_ordinals)
         self._closing = threading.Lock()
         self._cluster = cluster
         self._slots: int | None = None
@@ -86,7 +99,7 @@ class Engine:
         if self._slots != 1 or "duckdb" in sys.modules:
             schema_of(relation)  # what cannot mean anything is refused before a task runs
         try:
-            return self._write(plan) if isinstance(plan, Write) else self._run(plan, None)
+            return self._write(plan) if isinstance(plan, Write) else self._run(plan)
         except JobError as error:
             # One slot runs the plan as it is, so its kernel may be the first that looks at it.
             if error.kind == FailureKind.QUERY_ERROR:
@@ -96,11 +109,13 @@ class Engine:
     def _write(self, plan: Write) -> Result:
         from flowgrid.io import commit
 
-        staging = commit.prepare(plan.path, plan.mode)
+        drawn = self._drawn()
+        run, publication = self._publication(plan, drawn)
+        staging = commit.prepare(plan.path, plan.mode, run)
         try:
-            result = self._run(plan, _sink(plan, staging))
+            result = self._run(plan, drawn, _sink(plan, staging))
             self._changes[plan.input] = self._changes[plan]
-            commit.commit(staging, result.files, plan.mode)
+            commit.commit(staging, result.files, plan.mode, publication)
         except BaseException:
             commit.abort(staging)
             raise
@@ -137,13 +152,14 @@ class Engine:
 
         return Shape(self._slots or self._client.wait_for_slots(), self._config)
 
-    def _run(self, plan: Node, sink: SinkOutput | None) -> Result:
+    def _run(
+        self, plan: Node, drawn: Drawn | None = None, sink: SinkOutput | None = None
+    ) -> Result:
         from flowgrid.physical.planner import Planner
         from flowgrid.physical.shortcut import prepared
 
         known = prepared(plan, self._shape())
-        number = next(self._numbers)
-        seed, identified = self._drawn(number)
+        number, seed, identified = drawn or self._drawn()
         planner = Planner(known.plan, known.shape, self._tables.give, sink, seed, known.note)
         first = planner.advance()
         name = f"{self._name} {number}"
@@ -158,14 +174,24 @@ class Engine:
         self._changes[plan] = planner.explain_changes()
         return self._result(job, succeeded, planner, identified)
 
-    def _drawn(self, number: int) -> tuple[int, Identified]:
-        """What the so-manieth job is seeded with, and how its stages are identified."""
-        resume = self._config.resume_name
+    def _drawn(self) -> Drawn:
+        """For the next job: in a later run of the program it is the same."""
+        number, resume = next(self._numbers), self._config.resume_name
         if not resume:
-            return int.from_bytes(os.urandom(4)), tuple
+            return Drawn(number, int.from_bytes(os.urandom(4)), tuple)
         from flowgrid.submit.identity import StageIdentities, seed_of  # few programs need it: 10 ms
 
-        return seed_of(resume, number), StageIdentities().identified
+        return Drawn(number, seed_of(resume, number), StageIdentities().identified)
+
+    def _publication(self, plan: Write, drawn: Drawn) -> tuple[str, str]:
+        """The run that this session is part of, and what the write is called in there; "" for both
+        without a resume name."""
+        if not self._config.resume_name:
+            return "", ""
+        from flowgrid.submit.identity import publication_of
+
+        run = self._client.run
+        return run, publication_of(run, self._ordinal, drawn.number, plan)
 
     def _result(
         self, job: Job, succeeded: JobSucceeded, planner: Planner, identified: Identified

@@ -20,6 +20,10 @@ from pathlib import Path
 import msgspec
 
 from flowgrid.ids import AttemptId
+from flowgrid.io.commit import run_tag
+from flowgrid.logical.explain import explain
+from flowgrid.logical.nodes import MapBatches, Node
+from flowgrid.logical.rendering import consumers
 from flowgrid.protocol import codec
 from flowgrid.protocol.blocks import file_name
 from flowgrid.protocol.fragment import FileSplit, Fragment, PythonStep, SinkOutput
@@ -33,6 +37,18 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 def seed_of(resume: str, job: int) -> int:
     """What a run of the program draws for its so-manieth job, the same in every run."""
     return int.from_bytes(_digest(resume.encode(), str(job).encode())[:4])
+
+
+def publication_of(run: str, session: int, job: int, plan: Node) -> str:
+    """What a write is called by all drivers of a run.
+
+    It does not depend on its stages, which are others in a cluster of another size. Two equal writes of
+    a program differ: each is the so-manieth job of the so-manieth session of its driver.
+    """
+    numbers = f"{session} {job}".encode()
+    functions = [node.function for node in consumers(plan) if isinstance(node, MapBatches)]
+    digest = _digest(run.encode(), numbers, explain(plan).encode(), *functions)
+    return run_tag(run) + digest.hex()[:16]
 
 
 class StageIdentities:

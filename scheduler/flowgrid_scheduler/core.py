@@ -135,7 +135,7 @@ class SchedulerCore:
         """When a `Tick` must come at the latest; None while there is nobody to watch."""
         state = self.state
         somebody = state.executors.alive or state.sessions.open
-        if somebody or state.jobs or state.programs.waiting:
+        if somebody or state.jobs or state.sessions.lost or state.programs.waiting:
             return state.clock.next_tick()
         return None
 

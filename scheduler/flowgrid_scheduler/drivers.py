@@ -50,13 +50,22 @@ def open_session(state: ClusterState, word: OpenSession) -> None:
         return
     number = state.sessions.next_number
     session = Session(word.session, word.name, config, state.clock.awake_s, number, word.driver)
+    session.run = _run_of(state, session)
     state.sessions.add(session)
-    _greet(state, word.session)
+    _greet(state, session)
 
 
-def _greet(state: ClusterState, session: str) -> None:
+def _run_of(state: ClusterState, session: Session) -> str:
+    """All drivers of a submitted program are one run, and so are those that go on from each other."""
+    if session.driver is not None:
+        return state.programs.known[session.driver.program].token
+    name = session.config.resume_name
+    return (state.sessions.last_run(name) or session.id) if name else ""
+
+
+def _greet(state: ClusterState, session: Session) -> None:
     alive, slots = len(state.executors.alive), state.executors.slots
-    state.out.to_driver(session, SessionOpened(state.identity.epoch, alive, slots))
+    state.out.to_driver(session.id, SessionOpened(state.identity.epoch, alive, slots, session.run))
 
 
 def welcome_back(state: ClusterState, session: Session) -> None:
@@ -64,7 +73,7 @@ def welcome_back(state: ClusterState, session: Session) -> None:
     session.away, session.resuming = False, True
     session.heard_s = state.clock.awake_s
     state.out.to_driver(session.id, SayAgain(session.received))
-    _greet(state, session.id)
+    _greet(state, session)
     for request, id_ in session.requests.items():
         state.out.to_driver(session.id, JobAccepted(request, id_))
     for record in state.verdicts.values():

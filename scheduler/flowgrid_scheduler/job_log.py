@@ -76,6 +76,7 @@ class SessionRecord(msgspec.Struct, frozen=True, array_like=True):
     received: int
     lost: bool = False
     driver: DriverId | None = None
+    run: str = ""
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, array_like=True):

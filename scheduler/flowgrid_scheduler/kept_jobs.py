@@ -6,7 +6,9 @@ has succeeded is not run again. Only stages that the new driver has submitted it
 where it submits another than there was, that one takes its place.
 
 What a driver has released is kept as well while its session lasts, because the next run will ask for
-it before it comes to where this one died. A session that ends in good order leaves nothing.
+it before it comes to where this one died. A session that ends in good order leaves nothing. One that is
+lost is remembered also without jobs until another goes on: that is how the next driver learns that it
+is part of the same run, and what has been published is not published again.
 """
 
 from __future__ import annotations
@@ -143,7 +145,7 @@ def forget(state: ClusterState, session: Session) -> None:
 
 
 def _forget_if_empty(state: ClusterState, session: Session) -> None:
-    if not _jobs_of(state, session):
+    if not _jobs_of(state, session) and state.sessions.has_successor(session):
         forget(state, session)
 
 

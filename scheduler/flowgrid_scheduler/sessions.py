@@ -26,6 +26,8 @@ class Session:
         self.config = config
         self.driver = driver
         """If the cluster itself runs it."""
+        self.run = ""
+        """What it and the drivers that it goes on from have done together; "" without a resume name."""
         self.received = 0
         self.heard_s = awake_s
         self.away = False
@@ -53,7 +55,15 @@ class Session:
         requests = [[request, job.number] for request, job in self.requests.items()]
         conf = sorted(self.config.to_conf().items())
         numbers = [self.number, self.received, self.heard_s, self.away, self.resuming]
-        return [self.id, self.name, str(self.driver), [*numbers, self.lost_s], requests, conf]
+        return [
+            self.id,
+            self.name,
+            str(self.driver),
+            self.run,
+            [*numbers, self.lost_s],
+            requests,
+            conf,
+        ]
 
 
 def _settings(config: Config) -> dict[str, str]:
@@ -85,6 +95,17 @@ class Sessions:
     def named(self, id_: str) -> Session:
         """Open or lost."""
         return self.open.get(id_) or self.lost[id_]
+
+    def last_run(self, name: str) -> str:
+        """What the last driver of this resume name was part of, or "". One that has just been killed may
+        not be lost yet."""
+        named = [one for one in self.numbered.values() if one.config.resume_name == name]
+        return max(named, key=lambda one: one.number).run if named else ""
+
+    def has_successor(self, session: Session) -> bool:
+        """Whether a later session goes on with the same run."""
+        later = (one for one in self.numbered.values() if one.number > session.number)
+        return any(one.run == session.run for one in later)
 
     @property
     def next_number(self) -> int:

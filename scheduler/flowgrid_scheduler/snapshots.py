@@ -97,7 +97,7 @@ def _session_record(state: ClusterState, number: int) -> SessionRecord | None:
     conf = session.config.to_conf()
     lost = session.lost_s is not None
     name, received, driver = session.name, session.received, session.driver
-    return SessionRecord(session.id, name, conf, received, lost, driver)
+    return SessionRecord(session.id, name, conf, received, lost, driver, session.run)
 
 
 def _program_record(program: Program) -> ProgramRecord:
@@ -225,7 +225,7 @@ def _restore_executor(state: ClusterState, index: int, record: ExecutorRecord) -
 def _restore_session(state: ClusterState, number: int, record: SessionRecord) -> None:
     config = Config.parse(record.conf)
     session = Session(record.session, record.name, config, 0.0, number, record.driver)
-    session.received = record.received
+    session.received, session.run = record.received, record.run
     if record.lost:
         state.sessions.lose(session, 0.0)
     else:

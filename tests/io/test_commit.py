@@ -14,7 +14,7 @@ import pytest
 
 from flowgrid.errors import ConfigError, OutputExistsError
 from flowgrid.ids import AttemptId
-from flowgrid.io import commit
+from flowgrid.io import commit, listing
 from flowgrid.io.commit import Staging
 from flowgrid.protocol.reports import WrittenFile
 
@@ -52,6 +52,61 @@ def test_files_appear_under_final_names_with_a_success_mark_and_nothing_else(
     publish(output, "error", "part-0.csv", "k=1/part-0.csv")
 
     assert visible(output) == ["_SUCCESS", "k=1/part.csv", "part.csv"]
+
+
+def publish_for(run: str, publication: str, folder: Path, mode: str) -> None:
+    """A write of a run whose drivers may die."""
+    staging = commit.prepare(str(folder), mode, run)
+    commit.commit(staging, write(staging, "part-0.csv"), mode, publication)
+
+
+@pytest.mark.parametrize("mode", commit.MODES)
+def test_what_an_earlier_driver_of_the_run_has_published_is_not_published_again(
+    tmp_path: Path, mode: str
+) -> None:
+    first = commit.run_tag("nightly") + "1"
+    publish_for("nightly", first, tmp_path, mode)
+    before = relative_files(tmp_path)
+    publish_for("nightly", first, tmp_path, mode)
+    assert relative_files(tmp_path) == before, "and no staging place is left"
+
+
+def test_another_write_of_the_run_and_the_next_run_append(tmp_path: Path) -> None:
+    tag, other = commit.run_tag("nightly"), commit.run_tag("daily")
+    for run, publication in (
+        ("nightly", tag + "1"),
+        ("nightly", tag + "2"),
+        ("daily", other + "1"),
+    ):
+        publish_for(run, publication, tmp_path, "append")
+    assert visible(tmp_path) == ["_SUCCESS", "part.csv", "part.csv", "part.csv"]
+
+
+def test_another_write_of_the_run_does_not_find_its_output_empty(tmp_path: Path) -> None:
+    tag = commit.run_tag("nightly")
+    publish_for("nightly", tag + "1", tmp_path, "error")
+    with pytest.raises(OutputExistsError):
+        publish_for("nightly", tag + "2", tmp_path, "error")
+
+
+def test_a_commit_that_was_begun_and_not_finished_counts_as_published(tmp_path: Path) -> None:
+    name = commit.run_tag("nightly") + "1"
+    mine = commit.prepare(str(tmp_path), "append", "nightly")
+    files = write(mine, "part-0.csv")
+    died = commit.prepare(str(tmp_path), "append", "nightly")
+    write(died, "part-0.csv")
+    folder = posixpath.join("_flowgrid", died.token, commit.attempt_folder(files[0][0]))
+    renames = [[posixpath.join(folder, "part-0.csv"), f"part-0-{name}.csv"]]
+    manifest = json.dumps({"renames": renames, "removals": []})
+    Path(died.url, listing.MANIFEST).write_text(manifest)
+
+    commit.commit(mine, files, "append", name)
+    commit.resume(str(tmp_path))
+    assert died.claim is not None
+    died.claim.release()
+    commit.resume(str(tmp_path))
+
+    assert relative_files(tmp_path) == ["_SUCCESS", f"part-0-{name}.csv"]
 
 
 def test_nothing_is_visible_before_the_commit(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from flowgrid.logical.nodes import GivenTable
+from flowgrid.logical.nodes import GivenTable, IntegerRange, MapBatches, Write
 from flowgrid.protocol import codec
 from flowgrid.protocol.fragment import (
     BlocksOutput,
@@ -29,7 +29,7 @@ from flowgrid.protocol.fragment import (
 )
 from flowgrid.protocol.job_graph import OutputKind, Slice, StageInput, StageSpec
 from flowgrid.submit.given_tables import GivenTables
-from flowgrid.submit.identity import StageIdentities, seed_of
+from flowgrid.submit.identity import StageIdentities, publication_of, seed_of
 
 FILE = FileSplit("orders.parquet", 100, 7)
 ONE_BLOCK = BlocksOutput(1, "single")
@@ -189,3 +189,21 @@ def test_given_rows_are_known_by_their_content(tmp_path: Path) -> None:
 def test_every_job_of_a_program_has_a_seed_of_its_own_and_the_same_in_every_run() -> None:
     assert seed_of("nightly", 1) == seed_of("nightly", 1)
     assert len({seed_of(name, n) for name in ("nightly", "daily") for n in range(50)}) == 100
+
+
+def test_a_write_is_known_by_its_run_its_place_and_what_it_is() -> None:
+    def write(path: str = "out", function: bytes = b"f") -> Write:
+        rows = IntegerRange((Field("n", "BIGINT"),), 0, 10, 1)
+        mapped = MapBatches(rows, function, b"", (Field("n", "BIGINT"),), "f")
+        return Write(mapped, path, "parquet", "append")
+
+    named = publication_of("run", 0, 1, write())
+    assert named == publication_of("run", 0, 1, write())
+    others = [
+        publication_of("later", 0, 1, write()),
+        publication_of("run", 1, 1, write()),
+        publication_of("run", 0, 2, write()),
+        publication_of("run", 0, 1, write("elsewhere")),
+        publication_of("run", 0, 1, write(function=b"g")),
+    ]
+    assert len({named, *others}) == 6
