@@ -21,6 +21,7 @@ from flowgrid_scheduler import (
     outcomes,
     recovery,
     roll_call,
+    session_ends,
     snapshots,
     speculation,
 )
@@ -96,7 +97,7 @@ def silence_is_not_noticed(patch: Patch) -> None:
 
 
 def drivers_have_no_lease(patch: Patch) -> None:
-    patch.setattr(drivers, "check_leases", lambda *_: None)
+    patch.setattr(session_ends, "check_leases", lambda *_: None)
 
 
 def old_news_of_blocks_is_believed(patch: Patch) -> None:
