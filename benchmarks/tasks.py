@@ -141,7 +141,8 @@ def idle_cluster(executors: int = EXECUTORS) -> Iterator[IdleCluster]:
 @contextlib.contextmanager
 def _child(module: str, *flags: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", module, *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # for the runner
+    paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]  # for the runner
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process

@@ -244,7 +244,7 @@ def test_every_decider_is_under_the_contract_that_keeps_it_pure() -> None:
     scheduler = {path.stem for path in PACKAGES["scheduler"].glob("*.py")}
     deciders = {f"flowgrid_scheduler.{name}" for name in scheduler}
     deciders -= {f"flowgrid_scheduler.{name}" for name in SCHEDULER_WITH_A_CLOCK_OR_A_WIRE}
-    deciders |= {"flowgrid_executor.core", "flowgrid_executor.events"}
+    deciders |= {f"flowgrid_executor.{name}" for name in ("core", "events", "outbox")}
     assert set(named) == deciders, "name new deciders in [tool.importlinter] of pyproject.toml"
 
 

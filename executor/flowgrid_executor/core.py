@@ -186,6 +186,11 @@ class ExecutorCore:
                 self._backlog.append(Waiting(attempt, stage.spec, stage.inputs))
         return actions + self._fill_slots()
 
+    @property
+    def has_backlog(self) -> bool:
+        """Whether a slot that gets free has something to do without a word from the scheduler."""
+        return bool(self._backlog)
+
     def running(self, now: float) -> list[tuple[int, AttemptId, float]]:
         """(slot, attempt, seconds) of every attempt that runs for more than a moment."""
         return [

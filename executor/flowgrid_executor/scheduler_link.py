@@ -7,7 +7,7 @@ with a new link.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import zmq
 
@@ -94,17 +94,17 @@ class SchedulerLink:
         except zmq.Again:
             return  # nobody takes them; the lease says what that means
 
-    def events(self) -> list[ToExecutor | LinkBroken | SchedulerHeard]:
-        """Everything that has come since the last call."""
+    def events(self, readable: Container[object]) -> list[ToExecutor | LinkBroken | SchedulerHeard]:
+        """Everything that has come over those of our `sockets` that are readable."""
         happened: list[ToExecutor | LinkBroken | SchedulerHeard] = []
-        for frame in _drain(self._control):
+        for frame in _drain(self._control) if self._control in readable else ():
             try:
                 envelope = to_executor_envelopes.decode(frame)
             except DecodeError:
                 continue  # if it was for us, the next envelope shows the gap
             if envelope.executor == self._executor:
                 happened += self._open(envelope)
-        if self._heartbeat is not None and any(True for _ in _drain(self._heartbeat)):
+        if self._heartbeat in readable and self._heartbeat is not None and _drain(self._heartbeat):
             happened.append(SchedulerHeard())
         return happened
 

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -24,7 +24,7 @@ import zmq
 from flowgrid.config import Config
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
-from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from flowgrid.protocol.messages import RegisterExecutor
 from flowgrid.protocol.programs import HeldDriver
 from flowgrid.protocol.reports import HeldAttempt
 from flowgrid.protocol.versions import local_versions
@@ -59,6 +59,7 @@ from flowgrid_executor.events import (
     Tick,
 )
 from flowgrid_executor.executor_setup import ExecutorSetup
+from flowgrid_executor.outbox import Outbox
 from flowgrid_executor.progress import read_progress
 from flowgrid_executor.scheduler_link import SchedulerLink
 from flowgrid_executor.slot_protocol import ForkSlot, KillSlot
@@ -144,7 +145,9 @@ class ExecutorServer:
             options.scheduler, options.keys_directory, options.directory, store.clear
         )
         self._core = ExecutorCore(self._setup, time.monotonic())
-        self._outbox: list[FromExecutor] = []
+        self._poller = zmq.Poller()
+        self._sources: tuple[object, ...] = ()
+        self._outbox = Outbox()
         self._exit: Exit | None = None
         self._join()
 
@@ -155,12 +158,13 @@ class ExecutorServer:
 
     def run(self, signals: socket.socket) -> int:
         for action in self._core.start():
-            self._perform(action)
+            self._perform(action, time.monotonic())
         interval_s = self._options.config.executor_heartbeat_interval_s
         beat_at = time.monotonic()
         while self._exit is None:
-            arrived = self._wait(signals, max(beat_at - time.monotonic(), 0.0))
-            happened: list[Event] = [*self._link.events()]
+            due = self._outbox.due(self._core.has_backlog)
+            arrived = self._wait(signals, max(min(beat_at, due) - time.monotonic(), 0.0))
+            happened: list[Event] = [*self._link.events(arrived)]
             if self._copier.fileno() in arrived:
                 happened += self._copier.ended()
             if self._slots.fileno() in arrived:
@@ -188,28 +192,37 @@ class ExecutorServer:
         ]
 
     def _wait(self, signals: socket.socket, timeout_s: float) -> set[object]:
-        poller = zmq.Poller()
-        for readable in (self._slots, self._copier, self._drivers, signals, *self._link.sockets):
-            poller.register(readable, zmq.POLLIN)
-        if self._options.owner_fd is not None:
-            poller.register(self._options.owner_fd, zmq.POLLIN)
-        return {readable for readable, _ in poller.poll(math.ceil(timeout_s * 1000))}
+        sources = (
+            self._slots.fileno(),
+            self._copier.fileno(),
+            self._drivers.fileno(),
+            signals.fileno(),
+            *self._link.sockets,
+        )
+        if sources != self._sources:
+            self._sources, self._poller = sources, zmq.Poller()
+            for readable in sources:
+                self._poller.register(readable, zmq.POLLIN)
+            if self._options.owner_fd is not None:
+                self._poller.register(self._options.owner_fd, zmq.POLLIN)
+        return {readable for readable, _ in self._poller.poll(math.ceil(timeout_s * 1000))}
 
-    def _settle(self, happened: list[Event], now: float) -> None:
-        """Decide and act; all that is to be said goes into one envelope."""
-        while happened:
+    def _settle(self, happened: Sequence[Event], now: float) -> None:
+        """Decide and act; all that is to be said now goes into one envelope."""
+        while True:
             for event in happened:
                 for action in self._core.handle(event, now):
-                    self._perform(action)
-            happened = []
-            if self._outbox:
-                happened += self._link.send(self._outbox)
-                self._outbox.clear()
+                    self._perform(action, now)
+            happened = ()
+            if self._outbox.due(self._core.has_backlog) <= now:
+                happened = self._link.send(self._outbox.take())
+            if not happened:
+                return
 
-    def _perform(self, action: Action) -> None:
+    def _perform(self, action: Action, now: float) -> None:
         match action:
             case Send():
-                self._outbox.append(action.message)
+                self._outbox.add(action.message, now)
             case RunInSlot():
                 self._slots.run(action.slot, action.request)
             case ForkSlot():
@@ -245,7 +258,9 @@ class ExecutorServer:
                 self._join()
             case AnswerRollCall():
                 held = tuple(claim for claim in action.held if self._is_there(claim))
-                self._outbox = [self._registration(self._link.epoch, held, action.drivers)]
+                self._outbox.take()
+                registration = self._registration(self._link.epoch, held, action.drivers)
+                self._outbox.add(registration, now)
             case Exit():
                 self._exit = action
             case _:
@@ -257,8 +272,9 @@ class ExecutorServer:
         self._link = SchedulerLink(
             self._context, self._options.scheduler, self._executor, self._keys
         )
-        self._outbox = [self._registration()]
-        self._settle([], 0.0)
+        self._outbox.take()
+        self._outbox.add(self._registration(), time.monotonic())
+        self._settle((), time.monotonic())
 
     def _registration(
         self,

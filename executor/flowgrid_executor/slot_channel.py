@@ -69,6 +69,8 @@ class Channel(Generic[T]):
                 open_ = False
                 break
             self._incoming += data
+            if len(data) < _RECEIVE_BYTES:
+                break  # if there is more by now, or an end, the poller says so
         messages = []
         while (message := self._next()) is not None:
             messages.append(message)

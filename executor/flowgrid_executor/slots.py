@@ -79,7 +79,8 @@ class Slots:
         # A slot that is gone is noticed by `events`.
         with contextlib.suppress(OSError):
             channel.send(request)
-        self._watch(slot, channel)
+        if channel.unsent:
+            self._watch(slot, channel)
 
     def events(self) -> list[SlotEvent]:
         """What has happened since the last call."""

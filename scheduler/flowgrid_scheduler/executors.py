@@ -16,6 +16,7 @@ from flowgrid.protocol.messages import Heartbeat
 from flowgrid.protocol.status import ExecutorStatus
 from flowgrid.protocol.waits import AttemptProgress
 from flowgrid_scheduler.attempts import TRANSITIONS, AttemptState, Word
+from flowgrid_scheduler.backlogs import BACKLOG_MAX
 
 WORD_OVERDUE_S = 2.0
 """An envelope that a heartbeat counts and that has not come after so long is lost."""
@@ -89,20 +90,17 @@ class Executor:
         self._owed: tuple[int, float] | None = None
 
     @property
-    def backlog_max(self) -> int:
-        """Attempts beyond the slots, so that a slot that gets free finds the next one waiting. As
-        many as slots: tasks shorter than a round trip keep every slot busy, and long ones can be
-        taken back (`launches.revoke_backlog`)."""
-        return self.slots
-
-    @property
     def slots_free(self) -> int:
         return max(0, self.slots - len(self.attempts))
 
     @property
-    def room(self) -> int:
-        """Attempts that it may still be given, slots and backlog together."""
-        return self.slots + self.backlog_max - len(self.attempts)
+    def backlog_max(self) -> int:
+        """Attempts beyond the slots that it may ever have."""
+        return self.slots * BACKLOG_MAX
+
+    def room(self, waiting: int) -> int:
+        """Attempts that it may still be given, if so many may wait behind each slot (`backlogs`)."""
+        return self.slots * (1 + waiting) - len(self.attempts)
 
     def step(self, attempt: AttemptId, word: Word) -> AttemptState | None:
         """Move an attempt by a word and return its state before; None if the word has no effect."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.messages import CancelAttempts, DescribeStage, LaunchAttempts, LocateInputs
 from flowgrid_scheduler.attempts import AttemptState
+from flowgrid_scheduler.backlogs import attempts_per_slot
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.executors import Executor
 from flowgrid_scheduler.placement import assign
@@ -19,12 +20,13 @@ def launch_ready(state: ClusterState) -> None:
     if not state.rotation:
         return
     taking = state.executors.taking()
-    roomy = [executor for executor in taking if executor.room > 0]
+    waiting = attempts_per_slot(state.rotation)
+    roomy = [executor for executor in taking if executor.room(waiting) > 0]
     if not roomy:
         return
     launches: dict[ExecutorId, list[AttemptId]] = {}
     alone = len(taking) == 1
-    for executor, stage, partition in assign(state.rotation, roomy, alone):
+    for executor, stage, partition in assign(state.rotation, roomy, alone, waiting):
         inform(state, executor, stage)
         attempt = stage.launch(partition)
         executor.attempts[attempt] = AttemptState.ASSIGNED
@@ -64,7 +66,9 @@ def revoke_backlog(state: ClusterState) -> None:
         for current in executor.attempts.values()
     )
     for executor in state.executors.alive.values():
-        surplus = min(len(executor.attempts) - executor.slots, idle - being_revoked)
+        behind = len(executor.attempts) - executor.slots
+        fair_share = behind * idle // (idle + executor.slots)
+        surplus = min(behind, max(idle, fair_share) - being_revoked)
         waiting = [a for a, s in executor.attempts.items() if s is AttemptState.ASSIGNED]
         for attempt in waiting[::-1][: max(0, surplus)]:
             executor.step(attempt, CancelAttempts)

@@ -40,7 +40,7 @@ def attempt_started(state: ClusterState, executor: Executor, word: AttemptStarte
 def attempt_succeeded(state: ClusterState, executor: Executor, word: AttemptSucceeded) -> None:
     """Accept the attempt as the winner of its partition, or refuse it."""
     attempt, report = word.attempt, word.report
-    started_s = executor.started_s.get(attempt, state.clock.awake_s)
+    started_s = executor.started_s.get(attempt)
     current = _last_word(state, executor, attempt, AttemptSucceeded)
     if current is None:
         refuse(state, executor, attempt)
@@ -59,7 +59,9 @@ def attempt_succeeded(state: ClusterState, executor: Executor, word: AttemptSucc
         return
     stage.accept(attempt, executor.index, report)
     state.log.winner_of(attempt)
-    stage.paces.add(state.clock.awake_s - started_s, sum(report.rows_read))
+    # A short attempt's start is not said; a slot's own clock is good enough for those.
+    run_s = report.run_s if started_s is None else state.clock.awake_s - started_s
+    stage.paces.add(run_s, sum(report.rows_read))
     exclusion.task_succeeded(state, executor, attempt)
     if attempt.partition in stage.beaten:
         speculation.cancel_beaten(state, job, stage, attempt.partition)

@@ -24,26 +24,39 @@ class Assignment(NamedTuple):
     partition: int
 
 
-def assign(rotation: deque[Job], executors: Sequence[Executor], alone: bool) -> list[Assignment]:
-    """Take tasks from the queues of the jobs until all places are full or nothing is ready."""
+def assign(
+    rotation: deque[Job], executors: Sequence[Executor], alone: bool, waiting: int = 1
+) -> list[Assignment]:
+    """Take tasks from the queues of the jobs until all places are full or nothing is ready. `waiting`
+    is how many attempts there may be behind each slot."""
     assignments: list[Assignment] = []
     given = dict.fromkeys((executor.index for executor in executors), 0)
-    for backlog in (False, True):
-        hungry = [e for e in executors if (e.room if backlog else e.slots_free) > given[e.index]]
+    for behind in (0, waiting):
+        share = _share(rotation, len(executors)) if behind > 1 else 1
+        hungry = [e for e in executors if e.room(behind) > given[e.index]]
         while hungry and any(job.open for job in rotation):
             hungry.sort(key=lambda e: ((len(e.attempts) + given[e.index]) / e.slots, e.index))
             fed = []
             for executor in hungry:
-                found = _next_task(rotation, executor.index, alone, steal=not backlog)
-                if found is None:
-                    continue
-                assignments.append(Assignment(executor, *found))
-                given[executor.index] += 1
-                limit = executor.room if backlog else executor.slots_free
-                if limit > given[executor.index]:
-                    fed.append(executor)
+                room = executor.room(behind) - given[executor.index]
+                for _ in range(min(room, share)):
+                    found = _next_task(rotation, executor.index, alone, steal=behind == 0)
+                    if found is None:
+                        break
+                    assignments.append(Assignment(executor, *found))
+                    given[executor.index] += 1
+                else:
+                    if room > share:
+                        fed.append(executor)
             hungry = fed
     return assignments
+
+
+def _share(rotation: deque[Job], executors: int) -> int:
+    """How many tasks for a long backlog an executor gets at once: the fewer there are left, the
+    fewer, so that all end at the same time."""
+    pending = sum(len(stage.queue) for job in rotation for stage in job.open)
+    return max(1, pending // (4 * executors))
 
 
 def _next_task(

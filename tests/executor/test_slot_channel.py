@@ -44,7 +44,8 @@ def test_words_said_before_hanging_up_are_heard() -> None:
             sender.send(short)
             sender.send(short)
 
-        assert receiver.arrived() == ([short, short], False)
+        assert receiver.arrived() == ([short, short], True)
+        assert receiver.arrived() == ([], False)
 
 
 def test_a_blocking_receiver_learns_that_its_peer_is_gone() -> None:

@@ -5,6 +5,7 @@ It does for the core what `flowgrid_executor.server` does, on virtual time.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, assert_never
 
 from flowgrid_executor.core import ExecutorCore
@@ -35,6 +36,7 @@ from flowgrid_executor.events import (
     Tick,
 )
 from flowgrid_executor.executor_setup import ExecutorSetup
+from flowgrid_executor.outbox import Outbox
 from flowgrid_executor.scheduler_link import SchedulerLink
 from flowgrid_executor.server import LEASE_SHARE
 from flowgrid_executor.slot_protocol import (
@@ -47,7 +49,7 @@ from flowgrid_executor.slot_protocol import (
 
 from flowgrid.ids import ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
-from flowgrid.protocol.messages import FromExecutor, RegisterExecutor
+from flowgrid.protocol.messages import RegisterExecutor
 from flowgrid.protocol.reports import HeldAttempt
 from flowgrid.protocol.waits import AttemptProgress
 from tests.scheduler.story import VERSIONS
@@ -91,7 +93,7 @@ class SimExecutor:
         self._dying: set[int] = set()
         self._template = 0
         self._slot_events: list[Event] = []
-        self._outbox: list[FromExecutor] = []
+        self._outbox = Outbox()
         self._beat_at = world.timeline.now
         self._join()
         self._perform_all(self.core.start())
@@ -195,21 +197,26 @@ class SimExecutor:
 
     def _wake(self) -> None:
         if self.alive and not self.paused:
-            happened: list[Event] = [*self.link.events(), *self._slot_events]
+            events = self.link.events(self.link.sockets)
+            happened: list[Event] = [*events, *self._slot_events]
             self._slot_events.clear()
             self._settle(happened)
 
     def _settle(self, happened: list[Event]) -> None:
-        while happened:
+        while True:
             for event in happened:
                 self.world.note(self.name, event)
                 self._perform_all(self.core.handle(event, self.world.timeline.now))
                 if not self.alive:
                     break
             happened = []
-            if self._outbox:
-                words, self._outbox = self._outbox, []
-                happened += self.link.send(words)
+            due = self._outbox.due(self.core.has_backlog)
+            if due <= self.world.timeline.now:
+                happened += self.link.send(self._outbox.take())
+            elif due < math.inf:
+                self.world.timeline.at(due, self._wake)
+            if not happened:
+                break
         if not self.alive:
             self.kill()
 
@@ -220,7 +227,7 @@ class SimExecutor:
     def _perform(self, action: Action) -> None:
         match action:
             case Send():
-                self._outbox.append(action.message)
+                self._outbox.add(action.message, self.world.timeline.now)
             case RunInSlot():
                 self.world.check_run(self, action.request.attempt)
                 self._runs[action.slot] = SlotRun(self, action.slot, action.request)
@@ -240,7 +247,7 @@ class SimExecutor:
                 self._join()
             case AnswerRollCall():
                 held = tuple(claim for claim in action.held if self._is_there(claim))
-                self._outbox = [self._registration(self.link.epoch, held)]
+                self._register(self.link.epoch, held)
             case SendHeartbeats():
                 self.link.send_heartbeats_to(action.address)
             case Exit():
@@ -276,18 +283,16 @@ class SimExecutor:
         self.link = SchedulerLink(
             self._context, self.world.scheduler.control_address, self._executor, None
         )
-        self._outbox = [self._registration()]
-        self._settle_outbox()
+        self._register()
+        self._slot_events += self.link.send(self._outbox.take())
 
-    def _registration(self, epoch: int = 0, held: tuple[HeldAttempt, ...] = ()) -> RegisterExecutor:
+    def _register(self, epoch: int = 0, held: tuple[HeldAttempt, ...] = ()) -> None:
         address = ExecutorAddress(self._executor, self._setup.host, self.directory, self.name)
         slots = self._setup.slot_count
-        return RegisterExecutor(address, slots, 1 << 30, VERSIONS, epoch, held)
+        word = RegisterExecutor(address, slots, 1 << 30, VERSIONS, epoch, held)
+        self._outbox.take()
+        self._outbox.add(word, self.world.timeline.now)
 
     def _is_there(self, claim: HeldAttempt) -> bool:
         report = claim.report
         return report is None or bool(report.files) or claim.attempt in self.disk.files
-
-    def _settle_outbox(self) -> None:
-        words, self._outbox = self._outbox, []
-        self._slot_events += self.link.send(words)
