@@ -98,7 +98,12 @@ class Executor:
         """Attempts beyond the slots that it may ever have."""
         return self.slots * BACKLOG_MAX
 
-    def room(self, waiting: int) -> int:
+    @property
+    def room(self) -> int:
+        """Attempts that it may be given however short they are: never negative (`invariants`)."""
+        return self.places(BACKLOG_MAX)
+
+    def places(self, waiting: int) -> int:
         """Attempts that it may still be given, if so many may wait behind each slot (`backlogs`)."""
         return self.slots * (1 + waiting) - len(self.attempts)
 

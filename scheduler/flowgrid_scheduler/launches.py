@@ -21,7 +21,7 @@ def launch_ready(state: ClusterState) -> None:
         return
     taking = state.executors.taking()
     waiting = attempts_per_slot(state.rotation)
-    roomy = [executor for executor in taking if executor.room(waiting) > 0]
+    roomy = [executor for executor in taking if executor.places(waiting) > 0]
     if not roomy:
         return
     launches: dict[ExecutorId, list[AttemptId]] = {}

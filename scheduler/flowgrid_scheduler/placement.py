@@ -33,12 +33,12 @@ def assign(
     given = dict.fromkeys((executor.index for executor in executors), 0)
     for behind in (0, waiting):
         share = _share(rotation, len(executors)) if behind > 1 else 1
-        hungry = [e for e in executors if e.room(behind) > given[e.index]]
+        hungry = [e for e in executors if e.places(behind) > given[e.index]]
         while hungry and any(job.open for job in rotation):
             hungry.sort(key=lambda e: ((len(e.attempts) + given[e.index]) / e.slots, e.index))
             fed = []
             for executor in hungry:
-                room = executor.room(behind) - given[executor.index]
+                room = executor.places(behind) - given[executor.index]
                 for _ in range(min(room, share)):
                     found = _next_task(rotation, executor.index, alone, steal=behind == 0)
                     if found is None:
