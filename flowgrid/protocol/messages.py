@@ -142,9 +142,11 @@ class SessionRefused(msgspec.Struct, frozen=True, tag=True):
 
 
 class SayAgain(msgspec.Struct, frozen=True, tag=True):
-    """This scheduler goes on with the log of another: send every envelope again from this number on."""
+    """Send every envelope again from this number on: this scheduler goes on with the log of another, or
+    it never had them. `heard` is the number of the envelope that made it ask."""
 
     received: int
+    heard: int = 0
 
 
 class ClusterChanged(msgspec.Struct, frozen=True, tag=True):

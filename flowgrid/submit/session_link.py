@@ -44,6 +44,8 @@ class SessionLink:
         self._epoch: int | None = None
         self._past: set[int] = set()
         self._asked_by: int | None = None
+        self._said_until = 0
+        """What had been sent when we last answered: questions about less crossed with that answer."""
         self._sent = 0
         self._received = 0
         self._kept: deque[tuple[int, bytes]] = deque()
@@ -77,13 +79,16 @@ class SessionLink:
         self._received += 1
         while self._kept and self._kept[0][0] < envelope.received:
             self._kept.popleft()
-        asked = [word.received for word in envelope.messages if isinstance(word, SayAgain)]
+        questions = [word for word in envelope.messages if isinstance(word, SayAgain)]
         words = [word for word in envelope.messages if not isinstance(word, SayAgain)]
-        if not asked or self._asked_by == envelope.epoch:
-            return Opened(words)  # one answer is enough, however many of ours made it ask
-        self._asked_by = envelope.epoch
+        # One answer is enough, however many of ours made it ask, unless the answer itself was lost.
+        if self._asked_by == envelope.epoch:
+            questions = [word for word in questions if word.heard >= self._said_until]
+        if not questions:
+            return Opened(words)
+        self._asked_by, self._said_until = envelope.epoch, self._sent
         # Between the question and its departure more may have come.
-        return Opened(words, self._from(max(asked[0], envelope.received)))
+        return Opened(words, self._from(max(questions[0].received, envelope.received)))
 
     def _from(self, number: int) -> Sequence[bytes]:
         """Everything from that envelope on, unless we have forgotten it."""

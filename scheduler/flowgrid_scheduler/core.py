@@ -241,7 +241,10 @@ class SchedulerCore:
             self._stranger_spoke(envelope)
             return
         if session.away:
-            drivers.welcome_back(state, session)
+            drivers.welcome_back(state, session, envelope.sequence)
+        elif session.resuming and envelope.sequence > session.received:
+            again = SayAgain(session.received, envelope.sequence)
+            state.out.to_driver(session.id, again)  # in case that its answer was lost
         if envelope.sequence < session.received:
             return
         if envelope.sequence > session.received:
@@ -282,6 +285,6 @@ class SchedulerCore:
             case CloseSession():
                 pass
             case _ if envelope.sequence > 0 and name not in state.sessions.departed:
-                state.out.to_driver(name, SayAgain(0))
+                state.out.to_driver(name, SayAgain(0, envelope.sequence))
             case _:
                 state.out.to_driver(name, SessionRefused("this session is not open (any more)"))

@@ -68,11 +68,12 @@ def _greet(state: ClusterState, session: Session) -> None:
     state.out.to_driver(session.id, SessionOpened(state.identity.epoch, alive, slots, session.run))
 
 
-def welcome_back(state: ClusterState, session: Session) -> None:
-    """A driver of the log speaks: tell it again what it may not have heard from our predecessor."""
+def welcome_back(state: ClusterState, session: Session, heard: int) -> None:
+    """A driver of the log speaks, in its envelope `heard`: tell it again what it may not have heard
+    from our predecessor."""
     session.away, session.resuming = False, True
     session.heard_s = state.clock.awake_s
-    state.out.to_driver(session.id, SayAgain(session.received))
+    state.out.to_driver(session.id, SayAgain(session.received, heard))
     _greet(state, session)
     for request, id_ in session.requests.items():
         state.out.to_driver(session.id, JobAccepted(request, id_))

@@ -232,7 +232,7 @@ def test_who_was_lost_before_stays_lost() -> None:
 def test_a_driver_is_told_again_what_it_may_not_have_heard() -> None:
     life = NextLife(half_done())
     words = [action.message for action in life.driver_says(KeepAlive())]
-    assert words[:3] == [SayAgain(2), SessionOpened(EPOCH, 2, 2), JobAccepted(0, JobId(1))]
+    assert words[:3] == [SayAgain(2, heard=2), SessionOpened(EPOCH, 2, 2), JobAccepted(0, JobId(1))]
     assert [type(word) for word in words[3:]] == [StageSucceeded]
 
 
@@ -249,8 +249,9 @@ def test_words_that_the_log_does_not_have_must_come_before_later_ones() -> None:
     life = NextLife(half_done())
     lost = SubmitJob(9, "lost with the scheduler", (maps(1),), True)
     life._sent[SESSION] += 1
-    assert sent_to_drivers(life.driver_says(KeepAlive()), SayAgain) == [SayAgain(2)]
-    assert life.driver_says(KeepAlive()) == []
+    assert sent_to_drivers(life.driver_says(KeepAlive()), SayAgain) == [SayAgain(2, heard=3)]
+    again = life.driver_says(KeepAlive())
+    assert [action.message for action in again] == [SayAgain(2, heard=4)]
     life._sent[SESSION] = 2
     accepted = sent_to_drivers(life.driver_says(lost), JobAccepted)
     assert accepted == [JobAccepted(9, JobId(2))]

@@ -48,10 +48,20 @@ def test_what_came_between_the_question_and_its_departure_is_not_sent_again() ->
     assert opened(link, 2, 0, SayAgain(1), received=2) == ([], [2])
 
 
-def test_one_scheduler_is_answered_once() -> None:
+def test_one_scheduler_is_answered_once_however_many_envelopes_make_it_ask() -> None:
+    link = link_with(3)
+    assert opened(link, 1, 0, SayAgain(0, heard=1)) == ([], [0, 1, 2])
+    assert opened(link, 1, 1, SayAgain(0, heard=2)) == ([], [])
+
+
+def test_an_answer_that_was_lost_is_given_again_when_what_came_after_it_makes_the_scheduler_ask() -> (
+    None
+):
     link = link_with(2)
-    assert opened(link, 1, 0, SayAgain(0)) == ([], [0, 1])
-    assert opened(link, 1, 1, SayAgain(0)) == ([], [])
+    opened(link, 1, 0, SayAgain(0, heard=1))
+    link.seal([KeepAlive()])
+    assert opened(link, 1, 1, SayAgain(0, heard=2)) == ([], [0, 1, 2])
+    assert opened(link, 1, 2, SayAgain(0, heard=2)) == ([], [])
 
 
 def test_what_is_in_the_log_for_sure_is_forgotten_here() -> None:
