@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from tests.simulation.schedule import BadSchedule, run_seed
+from tests.simulation.schedule import BadSchedule, run_seeds
 
 
 def main() -> int:
@@ -22,16 +22,14 @@ def main() -> int:
     if options.seed is not None:
         seeds = range(options.seed, options.seed + 1)
     started, bad = time.process_time(), 0
-    for seed in seeds:
-        try:
-            run_seed(seed, options.lines)
-        except BadSchedule as error:
+    for outcome in run_seeds(seeds, options.lines):
+        if isinstance(outcome, BadSchedule):
             bad += 1
             if options.keep_going:
-                print("  #  ".join(str(error).splitlines()[:-3:-1]), flush=True)
+                print("  #  ".join(str(outcome).splitlines()[:-3:-1]), flush=True)
                 continue
-            traceback.print_exception(error.__cause__)
-            print(error)
+            traceback.print_exception(outcome.__cause__)
+            print(outcome)
             return 1
     took_s = time.process_time() - started
     print(f"{len(seeds)} schedules, {bad} bad, {len(seeds) / took_s:.0f} per second of CPU")

@@ -70,7 +70,7 @@ class Job:
 class SimDriver:
     """One session."""
 
-    def __init__(self, world: World, name: str, program_count: int) -> None:
+    def __init__(self, world: World, name: str, program_count: int, stages_max: int) -> None:
         self.world = world
         self.name = name
         self.alive = True
@@ -91,7 +91,7 @@ class SimDriver:
             world.scheduler.control_address, self.session.encode(), self._wake
         )
         for _ in range(program_count):
-            self._submit(world.make_program(self.address))
+            self._submit(world.make_program(self.address, stages_max))
         self._send()
         self._keep_alive()
 

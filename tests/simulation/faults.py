@@ -80,7 +80,7 @@ WEATHER = (
     Fault.BLOCK_VANISHES,
 )
 
-_RATES_PER_S = (0.1, 0.3, 1.0)
+_RATES_PER_S = (0.2, 0.6, 2.0)
 _CHANCES = (0.01, 0.05, 0.2)
 _ENABLED = 0.3
 

@@ -21,7 +21,6 @@ from tests.simulation.rows import Blocks, Lineage, Recipe, Rows, split
 
 PARTITIONS_MAX = 4
 TARGETS_MAX = 3
-STAGES_MAX = 6
 
 DRIVERS_JOB = 0
 """The job number under which a driver writes its own tables: jobs are numbered from 1."""
@@ -77,12 +76,14 @@ class ProgramMaker:
         self._dice = dice
         self._tables = 0
 
-    def make(self, number: int, driver: ExecutorAddress, chance_of_salt: float) -> Program:
+    def make(
+        self, number: int, driver: ExecutorAddress, chance_of_salt: float, stages_max: int
+    ) -> Program:
         dice = self._dice
         specs: list[StageSpec] = []
         recipes: list[Recipe] = []
         payload = str(number).encode()
-        for stage in range(dice.randint(1, STAGES_MAX)):
+        for stage in range(dice.randint(1, stages_max)):
             deterministic = dice.random() >= chance_of_salt
             spec, kind = self._stage(stage, specs, payload)
             if kind == "source" and stage and not spec.inputs and dice.random() < 0.3:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flowgrid_scheduler.core import SchedulerCore
@@ -11,6 +13,9 @@ from tests.simulation.world import World
 
 COMMAND = "python -m tests.simulation {}"
 REPLAYED_ONE_IN = 10
+
+SCHEDULES_PER_COLLECTION = 100
+"""A world is full of cycles, and collecting while it turns takes a sixth of its time."""
 
 
 class BadSchedule(AssertionError):
@@ -32,6 +37,24 @@ def run_seed(seed: int, lines: int = 30) -> World:
     except Exception as error:
         raise BadSchedule(world, error, lines) from error
     return world
+
+
+def run_seeds(seeds: Iterable[int], lines: int = 30) -> Iterator[World | BadSchedule]:
+    """The worlds of many seeds, or what was wrong with them."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        for count, seed in enumerate(seeds, start=1):
+            try:
+                yield run_seed(seed, lines)
+            except BadSchedule as bad:
+                yield bad
+            if count % SCHEDULES_PER_COLLECTION == 0:
+                gc.collect()
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def check_replay(world: World) -> None:

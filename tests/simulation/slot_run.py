@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.executors import SimExecutor
 
 SALTS = 3
-_TASK_S = 0.4
+_TASK_S = 0.25
 _SLOW = 20
 _FLAKY = 0.7
 

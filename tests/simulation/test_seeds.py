@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.faults import Fault
-from tests.simulation.schedule import check_journal, run_seed
+from tests.simulation.schedule import BadSchedule, check_journal, run_seed, run_seeds
 
 FIRST_SEED = 1_000_000
 BLOCKS = 8
-BLOCK_SCHEDULES = 300
+BLOCK_SCHEDULES = 700
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
@@ -23,8 +23,9 @@ def test_whatever_happens_the_answer_is_right_or_a_named_error(block: int) -> No
     struck: set[Fault] = set()
     ends: Counter[str] = Counter()
     first = FIRST_SEED + block * BLOCK_SCHEDULES
-    for seed in range(first, first + BLOCK_SCHEDULES):
-        world = run_seed(seed)
+    for world in run_seeds(range(first, first + BLOCK_SCHEDULES)):
+        if isinstance(world, BadSchedule):
+            raise world
         struck |= world.struck
         ends.update(job.ended for driver in world.drivers for job in driver.jobs)
     assert struck == set(Fault), "a fault that never comes proves nothing"

@@ -49,6 +49,7 @@ class Witness:
     def __init__(self) -> None:
         self._core: SchedulerCore
         self._lost: set[ExecutorId] = set()
+        self._expected: dict[ExecutorId, int] = {}
         self._reported: set[AttemptId] = set()
         self._answered: set[tuple[ExecutorId, int]] = set()
         self._winners: dict[TaskId, AttemptId] = {}
@@ -68,6 +69,7 @@ class Witness:
     def follow(self, core: SchedulerCore) -> None:
         """The next scheduler begins. Its predecessor's attempts may go on, or be run again."""
         self._core = core
+        self._expected.clear()
         self._wanted.clear()
         self._copying.clear()
         self._copied.clear()
@@ -76,14 +78,24 @@ class Witness:
         """After the core has handled it."""
         match event:
             case ExecutorEnvelope():
+                counts = self._counts(event)
                 for word in event.messages:
-                    self._heard_executor(event.executor, word)
+                    if counts or not isinstance(word, BlocksCopied):
+                        self._heard_executor(event.executor, word)
             case DriverEnvelope():
                 for request in event.messages:
                     if isinstance(request, ReportFetchFailed):
                         self._cannot_be_read(request.failure)
             case _:
                 pass  # says nothing about attempts
+
+    def _counts(self, envelope: ExecutorEnvelope) -> bool:
+        """Whether it is the next of its sender: after a gap nothing counts any more."""
+        expected = self._expected.get(envelope.executor, 0)
+        if envelope.sequence != expected:
+            return False
+        self._expected[envelope.executor] = expected + 1
+        return True
 
     def _heard_executor(self, executor: ExecutorId, word: FromExecutor) -> None:
         match word:
@@ -128,7 +140,7 @@ class Witness:
             self._answered.add((executor, epoch))
             self._check_holdings(executor, finished)
         for attempt in self._reported - finished.keys():
-            if self.launched_on.get(attempt) == executor:
+            if self._places.get(attempt, self.launched_on.get(attempt)) == executor:
                 self._unreadable.add(attempt)
 
     def _check_holdings(self, executor: ExecutorId, finished: Collection[AttemptId]) -> None:
@@ -247,7 +259,10 @@ class Witness:
     ) -> None:
         """A rival runs elsewhere, and does what can be done twice."""
         self.rivals += 1
-        spec = self._core.state.jobs[attempt.job].stages[attempt.stage].spec
+        job = self._core.state.jobs.get(attempt.job)
+        if job is None:
+            return  # ended in the same turn
+        spec = job.stages[attempt.stage].spec
         assert spec.deterministic, f"{attempt} and {wanted} may write other rows"
         places = {self.launched_on[one] for one in wanted}
         assert executor not in places, f"{attempt} and {wanted} share an executor"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,7 +38,10 @@ CONFIG = Config.parse(
     }
 )
 STORM_S = 6.0
-"""How long faults go on."""
+"""How long faults go on at most."""
+
+OUTLASTS_JOBS = 0.2
+"""How often they go on when no job is left to be disturbed."""
 
 ENDS_S = 120.0
 """When the faults have stopped, every job has ended after so long."""
@@ -51,6 +55,22 @@ DOWN_S = (0.01, 0.3, 1.0, 3.5)
 TRACE = 400
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Size:
+    """The most that there is of everything. What needs little to go wrong is found soonest where
+    there is little."""
+
+    executors: int
+    drivers: int
+    programs_each: int
+    stages: int
+
+
+SMALL = Size(executors=2, drivers=1, programs_each=1, stages=4)
+LARGE = Size(executors=4, drivers=2, programs_each=2, stages=6)
+SMALL_SHARE = 2 / 3
+
+
 class World:
     """Everything there is: processes, connections, disks, and the dice that decide."""
 
@@ -58,6 +78,7 @@ class World:
         self.seed = seed
         self.dice = random.Random(seed)
         self.faults = faults if faults is not None else Faults.drawn(self.dice)
+        self.size = SMALL if self.dice.random() < SMALL_SHARE else LARGE
         self.config = CONFIG
         self.timeline = Timeline()
         self.network = Network(
@@ -81,7 +102,7 @@ class World:
         self.log = MemoryLog()
         self.witness = Witness()
         self.scheduler = SimScheduler(self, epoch=1)
-        for _ in range(self.dice.randint(1, 4)):
+        for _ in range(self.dice.randint(1, self.size.executors)):
             self.start_executor()
 
     # -- a schedule ----------------------------------------------------------------------------
@@ -90,10 +111,17 @@ class World:
         """Storm, then calm: in the end everything has an answer, and nothing is left."""
         dice = self.dice
         weather = Weather(self)
-        for number in range(dice.randint(1, 2)):
-            start = dice.random() * STORM_S / 2
-            self.timeline.after(start, partial(self.start_driver, f"driver-{number}"))
-        self.timeline.run(until=STORM_S)
+        count = dice.randint(1, self.size.drivers)
+        for number in range(count):
+            start = dice.random() * STORM_S / 2 if number else 0.0
+            self.timeline.after(start, partial(self._start_driver, f"driver-{number}"))
+        outlasts_jobs = dice.random() < OUTLASTS_JOBS
+
+        def is_over() -> bool:
+            all_there = len(self.drivers) == count and not outlasts_jobs
+            return all_there and not any([driver.busy for driver in self.drivers])
+
+        self.timeline.run(until=STORM_S, unless=is_over)
         self._calm = True
         weather.clears()
         self._await("a job does not end", lambda: not any(d.busy for d in self.drivers), ENDS_S)
@@ -102,13 +130,13 @@ class World:
             driver.close()
         self._await("something is left", lambda: not self.leftovers(), FORGETS_S)
 
-    def start_driver(self, name: str) -> None:
-        driver = SimDriver(self, name, self.dice.randint(1, 2))
-        self.drivers.append(driver)
+    def _start_driver(self, name: str) -> None:
+        programs = self.dice.randint(1, self.size.programs_each)
+        self.drivers.append(SimDriver(self, name, programs, self.size.stages))
 
     def _serves_the_next_job(self) -> None:
-        self.start_driver("last")
-        last = self.drivers[-1]
+        last = SimDriver(self, "last", program_count=1, stages_max=2)
+        self.drivers.append(last)
         self._await("the last job does not end", lambda: not last.busy, ENDS_S)
         for job in last.jobs:
             excused = job.ended.startswith("failed: indeterminate") or last.lost
@@ -157,9 +185,9 @@ class World:
         slots = self.dice.randint(1, 3)
         self.executors.append(SimExecutor(self, name, self.dice.choice(self.hosts), slots))
 
-    def make_program(self, driver: ExecutorAddress) -> Program:
+    def make_program(self, driver: ExecutorAddress, stages_max: int) -> Program:
         salted = self.faults.rate(Fault.UNSTABLE_STAGE)
-        program = self._maker.make(len(self.programs), driver, salted)
+        program = self._maker.make(len(self.programs), driver, salted, stages_max)
         if not program.deterministic:
             self.struck.add(Fault.UNSTABLE_STAGE)
         self.programs.append(program)
