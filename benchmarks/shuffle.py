@@ -19,7 +19,8 @@ import click
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from flowgrid_executor.shuffle.partitioner import Partitioner, gather, group_rows
+from flowgrid_executor.shuffle.columns import gather
+from flowgrid_executor.shuffle.partitioner import Partitioner, group_rows
 from flowgrid_executor.shuffle.writer import ROW_HASH, write_blocks
 
 import flowgrid as fg

@@ -125,6 +125,7 @@ class FragmentRun:
             self._request.attempt.partition,
             reader.schema,
             kernel_batches(reader),
+            self._range_bounds() if output.partitioning == "range" else None,
         )
         return AttemptReport(
             rows_read=self._rows_read(),
@@ -132,6 +133,13 @@ class FragmentRun:
             bytes=written.bytes,
             digests=written.digests,
         )
+
+    def _range_bounds(self) -> pa.Array:
+        """The sort keys at which ranges begin: one row of the last leaf, which no query reads."""
+        leaf = self._fragment.leaves[-1]
+        assert isinstance(leaf, BlocksLeaf), "ranges come with their bounds"
+        (batch,) = self._readers[leaf.input].batches()
+        return batch.column(0)[0].values
 
     def _write_files(
         self, relation: duckdb.DuckDBPyRelation, columns: list[Field], sink: SinkOutput

@@ -24,7 +24,8 @@ from flowgrid.io.commit import attempt_folder
 from flowgrid.protocol.fragment import Field, SinkOutput
 from flowgrid.protocol.reports import WrittenFile
 from flowgrid_executor.kernels.duckdb_kernel import quote_name, quote_text
-from flowgrid_executor.shuffle.partitioner import gather, group_rows, numbers_of
+from flowgrid_executor.shuffle.columns import gather, numbers_of
+from flowgrid_executor.shuffle.partitioner import group_rows
 
 _KEY = "#key"
 _LINE = "#line"

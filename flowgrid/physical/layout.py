@@ -12,7 +12,7 @@ from flowgrid.config import MIB, Config
 from flowgrid.expr.tree import Expr, conjuncts
 from flowgrid.logical.nodes import Filter, IntegerRange, Leaf, Node, Scan, Union
 from flowgrid.physical.exchanges import Exchange, StageRead
-from flowgrid.physical.partitioning import Hashed, Single
+from flowgrid.physical.partitioning import Hashed, Ranged, Single
 from flowgrid.protocol.fragment import RangeSplit, Split
 from flowgrid.protocol.job_graph import Slice
 
@@ -269,11 +269,16 @@ def _partition_shares(exchange: Exchange, shape: Shape) -> Iterable[Slice]:
     if isinstance(exchange.partitioning, Single):
         yield Slice(0, targets, 0, partitions)
         return
+    bytes_ = exchange.statistics.total_bytes if exchange.statistics else 0
+    count = shape.task_count(bytes_, shape.config.planner_target_partition_bytes)
+    alone = shape.config.planner_force_exchanges
+    if isinstance(exchange.partitioning, Ranged) and exchange.statistics and not alone:
+        for together in _even_ranges(exchange.statistics.bytes, count):
+            yield _by_targets(exchange, together)
+        return
     if targets > 1:  # dealt out: every target is a partition that somebody asked for
         yield from (Slice(target, target + 1, 0, partitions) for target in range(targets))
         return
-    bytes_ = exchange.statistics.total_bytes if exchange.statistics else 0
-    count = shape.task_count(bytes_, shape.config.planner_target_partition_bytes)
-    count = partitions if shape.config.planner_force_exchanges else min(partitions, count)
+    count = partitions if alone else min(partitions, count)
     for task in range(count):
         yield Slice(0, 1, partitions * task // count, partitions * (task + 1) // count)

@@ -6,21 +6,39 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from flowgrid.expr.tree import cast, column, literal, quote, to_sql
-from flowgrid.logical.nodes import Limit, Node, Sort, SortKey
+from flowgrid.config import Config
+from flowgrid.expr.tree import cast, literal, quote, to_sql
+from flowgrid.logical.nodes import (
+    Filter,
+    IntegerRange,
+    Leaf,
+    Limit,
+    Node,
+    Project,
+    Scan,
+    Sort,
+    SortKey,
+)
 from flowgrid.physical.exchanges import Pending, StageRead
-from flowgrid.physical.partitioning import Single, Spread
+from flowgrid.physical.partitioning import Ranged, Single, Spread
 from flowgrid.physical.planning import Planning
-from flowgrid.physical.stage_book import Pipeline
-from flowgrid.physical.stages import TARGET_COLUMN, with_column
+from flowgrid.physical.stage_book import Pipeline, StageBook
+from flowgrid.physical.stages import KEY_COLUMN, with_column
 from flowgrid.protocol.fragment import BlocksOutput
+
+if TYPE_CHECKING:
+    from flowgrid.optimizer.estimates import Size
 
 _TOP_ROWS_MAX = 100_000
 """Up to so many rows a top-n is taken in every task and again of what is left."""
 
 _SAMPLED_ROWS_PER_TARGET = 200
 """Rows looked at for each range of a sort: its ranges then differ by a tenth or two."""
+
+_RANGES_MAX = 1 << 16
+"""What the writer can tell apart."""
 
 
 def plan_limit(planner: Planning, node: Limit) -> Pipeline:
@@ -44,50 +62,101 @@ def plan_sort(planner: Planning, node: Sort) -> Pipeline:
         top = dataclasses.replace(here, limit=node.limit + node.offset, offset=0)
         met = planner.book.gathered(node, Pipeline(top, Spread()))
         return Pipeline(dataclasses.replace(node, input=met.node), Single())
-    whole = planner.book.kept((node, "rows"), child, "kept")
-    assert isinstance(whole.node, StageRead)
-    size = whole.node.exact_size
-    if size is None:
-        raise Pending
-    config = planner.book.shape.config
-    small = size.bytes <= config.planner_target_partition_bytes
-    targets = planner.decided(
-        ("targets", node), lambda: planner.book.shape.target_count(size.bytes)
-    )
-    if targets == 1 or (small and not config.planner_force_exchanges):
-        together = dataclasses.replace(whole.node, together=True)
-        return Pipeline(dataclasses.replace(node, input=together), Single())
-    ranged = by_ranges(planner, node, whole.node, targets)
-    done: Node = Sort(ranged, node.keys)
+    met = by_ranges(planner, node, child)
+    if isinstance(met.partitioning, Single):
+        return Pipeline(dataclasses.replace(node, input=met.node), Single())
+    done: Node = Sort(met.node, node.keys)
     if node.limit is None and not node.offset:
         return Pipeline(done, Spread())
-    met = planner.book.gathered((node, "limit"), Pipeline(done, Spread()))
-    return Pipeline(Limit(met.node, node.limit, node.offset), Single())
+    first = planner.book.gathered((node, "limit"), Pipeline(done, Spread()))
+    return Pipeline(Limit(first.node, node.limit, node.offset), Single())
 
 
-def by_ranges(
-    planner: Planning, node: Sort, rows: StageRead, targets: int, number: str = ""
-) -> StageRead:
-    """The rows in so many targets, each target's before the next one's; equal ones are together.
+def by_ranges(planner: Planning, node: Sort, child: Pipeline, number: str = "") -> Pipeline:
+    """The child's rows in targets, each target's before the next one's; equal ones are together.
 
-    With `number` they have that column more, which says which target it is.
+    All in one task if they are few. With `number` they have that column more, which says in which
+    target each is.
     """
-    book = planner.book
-    size = rows.exact_size
-    assert size is not None
-    fresh = dataclasses.replace(rows)
-    sample = SortSample(fresh, node.keys, targets * _SAMPLED_ROWS_PER_TARGET / max(1.0, size.rows))
+    book, config = planner.book, planner.book.shape.config
+    rows = _readable_twice(planner, node, child)
+    guess = _size(book, rows)
+    if _is_small(guess, config):
+        return _together(book, node, rows)
+    wanted = book.shape.target_count(guess.bytes) * _SAMPLED_ROWS_PER_TARGET
+    fraction = planner.decided(("fraction", node), lambda: min(1.0, wanted / max(1.0, guess.rows)))
+    sample = SortSample(rows, node.keys, fraction)
     met = book.gathered((node, "sample"), Pipeline(sample, Spread()))
+    size = _size_by_sample(met.node, guess, fraction) if rows is child.node else guess
+    targets = planner.decided(
+        ("targets", node), lambda: min(_RANGES_MAX, book.shape.target_count(size.bytes))
+    )
+    if targets == 1 or _is_small(size, config):
+        return _together(book, node, rows)
     bounds = book.broadcast((node, "bounds"), Pipeline(SortBounds(met.node, targets), Single()))
-    routed: Node = RangeTarget(dataclasses.replace(rows), bounds, node.keys)
-    given: Node = rows
+    routed: Node = RangeKey(rows, bounds, node.keys)
+    given = rows
     if number:
-        routed = with_column(routed, number, column(TARGET_COLUMN))
-        given = with_column(rows, number, cast(literal(0), "BIGINT"))
-    output = BlocksOutput(targets, "target", TARGET_COLUMN)
+        nowhere = cast(literal(0), "BIGINT")
+        routed, given = with_column(routed, number, nowhere), with_column(rows, number, nowhere)
+    output = BlocksOutput(targets, "range", KEY_COLUMN, number)
     text = f"range({', '.join(key.sql() for key in node.keys)}) × {targets}"
-    exchange = book.exchange((node, "ranges"), routed, Spread(), output, text)
-    return book.read(exchange, given)
+    exchange = book.exchange((node, "ranges"), routed, Ranged(), output, text)
+    return Pipeline(book.read(exchange, given), Spread())
+
+
+def _readable_twice(planner: Planning, node: Sort, child: Pipeline) -> Node:
+    """The child's tree if a look at all its keys costs little, else what a stage has kept of it."""
+    book = planner.book
+
+    def looks_cheap() -> bool:
+        """Small relations are kept, too: then their size is certain."""
+        leaf = _leaf_below(child.node)
+        cheap = leaf is not None and (
+            isinstance(leaf, IntegerRange)
+            or (isinstance(leaf, Scan) and bool(leaf.dataset.footers))
+            or (isinstance(leaf, StageRead) and leaf.exchange.target_count == 1)
+        )
+        return cheap and not _is_small(_size(book, child.node), book.shape.config)
+
+    if planner.decided(("twice", node), looks_cheap):
+        return child.node
+    return book.kept((node, "rows"), child, "kept").node
+
+
+def _leaf_below(node: Node) -> Leaf | None:
+    """The leaf that a tree reads row by row, if it does nothing else."""
+    while isinstance(node, Project | Filter):
+        node = node.input
+    return node if isinstance(node, Leaf) else None
+
+
+def _size(book: StageBook, node: Node) -> Size:
+    """Rows and bytes of a tree over one leaf. Raises `Pending` while nothing is known of that."""
+    leaf = _leaf_below(node)
+    if isinstance(leaf, StageRead) and leaf.exact_size is None:
+        raise Pending
+    return book.size_of(node)
+
+
+def _size_by_sample(sample: Node, guess: Size, fraction: float) -> Size:
+    if not isinstance(sample, StageRead):
+        return guess
+    if sample.exact_size is None:
+        raise Pending
+    rows = sample.exact_size.rows / fraction
+    return dataclasses.replace(guess, rows=rows, bytes=guess.bytes * rows / max(1.0, guess.rows))
+
+
+def _is_small(size: Size, config: Config) -> bool:
+    fits = size.bytes <= config.planner_target_partition_bytes
+    return fits and not config.planner_force_exchanges
+
+
+def _together(book: StageBook, node: Sort, rows: Node) -> Pipeline:
+    if isinstance(rows, StageRead):
+        return Pipeline(dataclasses.replace(rows, together=True), Single())
+    return book.gathered((node, "rows"), Pipeline(rows, Spread()))
 
 
 def sort_key(keys: Sequence[SortKey]) -> str:
@@ -141,8 +210,8 @@ class SortBounds(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class RangeTarget(Node):
-    """All columns and the number of the range that each row belongs to."""
+class RangeKey(Node):
+    """All columns and the sort key, by which rows are written to the ranges that `bounds` cut."""
 
     input: Node
     bounds: Node
@@ -150,10 +219,7 @@ class RangeTarget(Node):
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        return (*self.input.columns, TARGET_COLUMN)
+        return (*self.input.columns, KEY_COLUMN)
 
     def query(self, names: Sequence[str]) -> str:
-        return (
-            f'SELECT r.*, len(list_filter("#bounds", lambda b: b <= {sort_key(self.keys)})) '
-            f"AS {quote(TARGET_COLUMN)} FROM {names[0]} AS r CROSS JOIN {names[1]}"
-        )
+        return f"SELECT *, {sort_key(self.keys)} AS {quote(KEY_COLUMN)} FROM {names[0]}"

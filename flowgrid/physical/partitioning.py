@@ -24,6 +24,11 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Ranged:
+    """Rows are in order from target to target, so that neighbouring targets may be read as one."""
+
+
+@dataclass(frozen=True)
 class Hashed:
     """Rows with equal keys are in one task: the one that their hash modulo `targets` names.
 
@@ -41,7 +46,7 @@ class Hashed:
         return any(set(alternative) <= there for alternative in self.keys)
 
 
-Partitioning: TypeAlias = Single | Spread | Hashed
+Partitioning: TypeAlias = Single | Spread | Ranged | Hashed
 
 
 def key_text(expression: Expr) -> str:

@@ -28,7 +28,6 @@ from flowgrid.logical.nodes import (
     Window,
 )
 from flowgrid.physical import aggregation
-from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.ordering import by_ranges, sort_key
 from flowgrid.physical.partitioning import Single, Spread
 from flowgrid.physical.planning import Planning
@@ -96,24 +95,16 @@ def _beside_every_row(node: Window) -> Node | None:
 
 
 def _by_ranges(planner: Planning, node: Window, child: Pipeline) -> Pipeline:
-    book, config = planner.book, planner.book.shape.config
-    whole = book.kept((node, "rows"), child, "kept")
-    assert isinstance(whole.node, StageRead)
-    size = whole.node.exact_size
-    if size is None:
-        raise Pending
-    bytes_ = size.bytes
-    targets = planner.decided(("targets", node), lambda: book.shape.target_count(bytes_))
-    small = bytes_ <= config.planner_target_partition_bytes
-    if targets == 1 or (small and not config.planner_force_exchanges):
-        together = dataclasses.replace(whole.node, together=True)
-        return Pipeline(dataclasses.replace(node, input=together), Single())
+    book = planner.book
     order = planner.decided(("order", node), lambda: Sort(node.input, _sort_keys(node)))
-    ranged = by_ranges(planner, order, whole.node, targets, number=_RANGE)
+    met = by_ranges(planner, order, child, number=_RANGE)
+    if isinstance(met.partitioning, Single):
+        return Pipeline(dataclasses.replace(node, input=met.node), Single())
+    ranged = met.node
     totals = _Totals.of(node)
     summary = Aggregate(ranged, (Named(_RANGE, column(_RANGE)),), tuple(totals.summaries))
-    met = book.gathered((node, "summaries"), Pipeline(summary, Spread()))
-    before = book.broadcast((node, "before"), Pipeline(totals.before(met.node), Single()))
+    sums = book.gathered((node, "summaries"), Pipeline(summary, Spread()))
+    before = book.broadcast((node, "before"), Pipeline(totals.before(sums.node), Single()))
     rows = Window(dataclasses.replace(ranged), tuple(totals.local))
     same_range = exp.EQ(this=column(_RANGE), expression=column(_BEFORE))
     joined = Join(rows, before, JoinKind.INNER, same_range)

@@ -110,17 +110,18 @@ class StageBook:
 
     def estimate(self, stage: int) -> Size:
         """How much a stage will write, by the planner's guess."""
-        return self._size(self._roots[stage])
+        return self.size_of(self._roots[stage])
 
     def bytes_of(self, node: Node) -> float:
         """The bytes of a relation: counted where a stage has written it, else estimated."""
-        return self._size(node).bytes
+        return self.size_of(node).bytes
 
     def rows_of(self, node: Node) -> float:
         """The rows of a relation, likewise."""
-        return self._size(node).rows
+        return self.size_of(node).rows
 
-    def _size(self, node: Node) -> Size:
+    def size_of(self, node: Node) -> Size:
+        """Rows and bytes of a relation: counted where a stage has written it, else estimated."""
         if self._estimator is None:
             from flowgrid.optimizer.estimates import Estimator  # one slot estimates nothing: 10 ms
 
@@ -136,7 +137,7 @@ class StageBook:
             spec = self.stage(source, output, text)
             known = Exchange(spec.number, spec.partition_count, output.target_count, how)
             if self.shape.slots > 1:
-                known.expected = self._size(source)
+                known.expected = self.size_of(source)
             self._exchanges[place] = self._by_stage[spec.number] = known
         return known
 

@@ -33,7 +33,7 @@ from flowgrid.protocol.fragment import Leaf as FragmentLeaf
 from flowgrid.protocol.job_graph import NOTHING, OutputKind, Slice, StageInput, StageSpec
 
 HASH_COLUMN = "#hash"
-TARGET_COLUMN = "#target"
+KEY_COLUMN = "#key"
 
 
 def with_column(node: Node, name: str, expression: Expr) -> Project:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from flowgrid.protocol.fragment import BlocksOutput
+from flowgrid_executor.shuffle.columns import numbers_of
+from flowgrid_executor.shuffle.ranges import RangeBounds
 
 
 class Grouping(NamedTuple):
@@ -16,24 +18,6 @@ class Grouping(NamedTuple):
 
     order: npt.NDArray[np.intp]
     bounds: npt.NDArray[np.intp]
-
-
-def numbers_of(array: pa.Array) -> npt.NDArray[Any]:
-    """A view of an Arrow array of numbers without NULLs.
-
-    `pa.Array.to_numpy` would do the same and import pandas for it, half a second in a fresh slot.
-    """
-    values = np.frombuffer(array.buffers()[1] or b"", array.type.to_pandas_dtype())
-    return values[array.offset : array.offset + len(array)]
-
-
-def gather(batch: pa.RecordBatch, order: npt.NDArray[np.intp]) -> pa.RecordBatch:
-    """The rows of `batch` in another order; `order` comes from `group_rows`, so it is in bounds."""
-    import pyarrow.compute as pc  # 85 ms that a task with one target does not need
-
-    numbers = order.astype(np.uint32)
-    indices = pa.Array.from_buffers(pa.uint32(), len(numbers), [None, pa.py_buffer(numbers)])
-    return pc.take(batch, indices, boundscheck=False)
 
 
 def group_rows(targets: npt.NDArray[np.integer], target_count: int) -> Grouping:
@@ -56,8 +40,12 @@ def hash_targets(hashes: npt.NDArray[np.uint64], target_count: int) -> npt.NDArr
 class Partitioner:
     """Targets for the batches of one task, in the order in which they come."""
 
-    def __init__(self, output: BlocksOutput, partition: int) -> None:
+    def __init__(
+        self, output: BlocksOutput, partition: int, bounds: pa.Array | None = None
+    ) -> None:
+        """`bounds` are the sort keys at which ranges begin, if rows go to ranges."""
         self._output = output
+        self._ranges = RangeBounds(bounds) if bounds is not None else None
         # Tasks begin with different targets, so that many small inputs still fill all targets.
         self._next = partition % output.target_count
 
@@ -67,6 +55,8 @@ class Partitioner:
         match self._output.partitioning:
             case "hash":
                 return hash_targets(_column(batch, self._output.column, pa.uint64()), count)
+            case "range" if self._ranges is not None:
+                return self._ranges.targets(batch.column(self._output.column))
             case "target":
                 return _column(batch, self._output.column, pa.int64())
             case "round_robin":

@@ -17,7 +17,8 @@ from flowgrid.config import MIB
 from flowgrid.io.arrow_types import stored_schema, to_stored
 from flowgrid.io.blocks import BlockFileWriter, Written
 from flowgrid.protocol.fragment import BlocksOutput
-from flowgrid_executor.shuffle.partitioner import Partitioner, gather, group_rows, numbers_of
+from flowgrid_executor.shuffle.columns import gather, numbers_of
+from flowgrid_executor.shuffle.partitioner import Partitioner, group_rows
 
 ROW_HASH = "#row"
 
@@ -34,8 +35,12 @@ def write_blocks(
     partition: int,
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
+    bounds: pa.Array | None = None,
 ) -> Written:
-    """Write a task's rows as one block per target. Raises OSError and what `batches` raises."""
+    """Write a task's rows as one block per target. Raises OSError and what `batches` raises.
+
+    `bounds` are the sort keys at which ranges begin, if rows go to ranges.
+    """
     payload = [name for name in schema.names if name not in (ROW_HASH, output.column)]
     stored = stored_schema(pa.schema([schema.field(name) for name in payload]))
     with BlockFileWriter(path, stored, output.target_count) as writer:
@@ -44,9 +49,12 @@ def write_blocks(
                 digest = _digest(numbers_of(batch.column(ROW_HASH)))
                 writer.write(0, to_stored(batch.select(payload), stored), digest)
         else:
-            partitioner = Partitioner(output, partition)
+            partitioner = Partitioner(output, partition, bounds)
             for chunk in _chunks(batches, output.target_count):
                 targets = partitioner.targets(chunk)
+                if output.numbered:
+                    numbered = chunk.schema.get_field_index(output.numbered)
+                    chunk = chunk.set_column(numbered, output.numbered, pa.array(targets))
                 _write_chunk(writer, chunk, targets, output.target_count, payload, stored)
         return writer.finish()
 
