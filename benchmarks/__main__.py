@@ -22,6 +22,7 @@ COMMANDS = {
     "memory": ("benchmarks.staircase:command", "Who finishes with 8, 4, 2 and 1 GiB?"),
     "recovery": ("benchmarks.recovery:command", "What the loss of an executor costs."),
     "planning": ("benchmarks.planning:command", "From a text to the first stages."),
+    "gathers": ("benchmarks.gathers:command", "What one task alone reads of other stages."),
     "startup": ("benchmarks.startup:command", "First result and import time of a fresh process."),
     "chaos": ("benchmarks.chaos:command", "Kill processes at random while jobs run."),
     "cost": ("benchmarks.cost:command", "Slots at which FlowGrid beats DuckDB on one thread."),

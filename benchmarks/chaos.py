@@ -39,7 +39,6 @@ from flowgrid.submit.client import ask_status
 MARK = "FLOWGRID_CHAOS_MARK"
 MASTER = "local-cluster[3,1,1024]"
 JOBS_PER_ROUND = 8
-KILLS_PER_S = 2.0
 HANG_S = 60.0
 """A job that has not ended after so long hangs: the slowest takes a few seconds."""
 
@@ -100,7 +99,12 @@ class Tally:
 
 
 def run(
-    data: Path, seconds: float, seed: int, kinds: tuple[str, ...], say: Callable[[str], None]
+    data: Path,
+    seconds: float,
+    seed: int,
+    kinds: tuple[str, ...],
+    kills_per_s: float,
+    say: Callable[[str], None],
 ) -> Tally:
     """Rounds until the time is over; every problem is said when it is seen."""
     tally = Tally()
@@ -111,7 +115,8 @@ def run(
         while time.monotonic() < ends_at:
             folder = Path(work, f"round-{tally.rounds}")
             place = Premises(data, answers, folder / "output")
-            with _round(place, f"{seed}-{tally.rounds}", kinds, tally, say) as one:
+            name = f"{seed}-{tally.rounds}"
+            with _round(place, name, kinds, kills_per_s, tally, say) as one:
                 one.play()
             tally.rounds += 1
     return tally
@@ -119,11 +124,16 @@ def run(
 
 @contextlib.contextmanager
 def _round(
-    premises: Premises, seed: str, kinds: tuple[str, ...], tally: Tally, say: Callable[[str], None]
+    premises: Premises,
+    seed: str,
+    kinds: tuple[str, ...],
+    kills_per_s: float,
+    tally: Tally,
+    say: Callable[[str], None],
 ) -> Iterator[_Round]:
     temporary = premises.output.parent / "tmp"
     temporary.mkdir(parents=True)
-    one = _Round(premises, temporary, seed, kinds, tally, say)
+    one = _Round(premises, temporary, seed, kinds, kills_per_s, tally, say)
     try:
         yield one
         one.clear_up()
@@ -141,6 +151,7 @@ class _Round:
         temporary: Path,
         seed: str,
         kinds: tuple[str, ...],
+        kills_per_s: float,
         tally: Tally,
         say: Callable[[str], None],
     ) -> None:
@@ -149,6 +160,7 @@ class _Round:
         self._seed = seed
         self._dice = random.Random(seed)
         self._kinds = kinds
+        self._kills_per_s = kills_per_s
         self._tally = tally
         self._tell = say
         self._mark = uuid4().hex
@@ -256,7 +268,7 @@ class _Round:
     # -- kills ---------------------------------------------------------------------------------
 
     def _pause_s(self) -> float:
-        return self._dice.expovariate(KILLS_PER_S)
+        return self._dice.expovariate(self._kills_per_s)
 
     def _strike(self) -> None:
         kind = self._dice.choices(self._kinds, [WEIGHTS[kind] for kind in self._kinds])[0]
@@ -353,20 +365,32 @@ def _parent(process: psutil.Process) -> int:
 @click.option("--minutes", default=1.0, show_default=True)
 @click.option("--scale", default=0.2, show_default=True, help="1 is about 1 GB of text.")
 @click.option("--seed", type=int, help="Of what is run and what is killed; random if not given.")
+@click.option("--kills-per-s", default=2.0, show_default=True, help="Less on a busy machine.")
 @click.option("--spare", multiple=True, type=click.Choice([*WEIGHTS]), help="Never killed.")
 @options.json_file
 def command(
-    minutes: float, scale: float, seed: int | None, spare: tuple[str, ...], json_file: Path | None
+    minutes: float,
+    scale: float,
+    seed: int | None,
+    kills_per_s: float,
+    spare: tuple[str, ...],
+    json_file: Path | None,
 ) -> None:
     """Kill processes at random while jobs run. Exits with 1 for a wrong answer, a hang or litter."""
     seed = random.randrange(1 << 32) if seed is None else seed
     click.echo(f"seed {seed}")
     kinds = tuple(kind for kind in WEIGHTS if kind not in spare)
-    tally = run(datasets.tpch(scale), 60 * minutes, seed, kinds, click.echo)
+    tally = run(datasets.tpch(scale), 60 * minutes, seed, kinds, kills_per_s, click.echo)
     for line in tally.lines():
         click.echo(line)
     if json_file is not None:
-        settings = {"minutes": minutes, "scale": scale, "seed": seed, "spare": spare}
+        settings = {
+            "minutes": minutes,
+            "scale": scale,
+            "seed": seed,
+            "kills_per_s": kills_per_s,
+            "spare": spare,
+        }
         harness.write_json(json_file, "chaos", settings, [tally.figures()])
     if tally.problems.total():
         raise SystemExit(1)

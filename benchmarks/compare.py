@@ -1,22 +1,28 @@
 """`compare BEFORE AFTER`: what became slower between two recordings.
 
-Seconds of two runs cannot be compared on a machine that others use. What can is how a contestant stood
-to a peer that took turns with it in the same run: so each figure is taken as a multiple of DuckDB's of
-that run, where it took part.
+Seconds of two runs cannot be compared on a machine that others use. What can is how FlowGrid stood to
+somebody who took turns with it in the same run: so each figure is taken as a multiple of DuckDB's of
+that run, where it took part, or of what else has nothing of ours in it. Whether a peer became slower
+is its own affair.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from benchmarks import options, recordings
-from benchmarks.recordings import Measurement, Recording
+from benchmarks.peers import PEERS
+from benchmarks.recordings import Measurement
 from benchmarks.tables import Grid
 
 Cell = tuple[str, str, str]
+
+YARDSTICKS = ("duckdb", "pyarrow", "plain")
+"""First words of those that the figures of a run are multiples of."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +41,26 @@ class Change:
 
 
 def changes(before: Path, after: Path) -> list[Change]:
-    """For all that both recordings measured and neither got wrong, but the peer itself."""
+    """For all of ours that both recordings measured and neither got wrong."""
     old, new = _figures(before), _figures(after)
     return [Change(*cell, old[cell], new[cell]) for cell in old if cell in new and old[cell] > 0]
 
 
 def _figures(path: Path) -> dict[Cell, float]:
-    """Median seconds, as a multiple of DuckDB's where that took part."""
+    """Median seconds, as a multiple of the yardstick's where there was one."""
     figures: dict[Cell, float] = {}
     for recording in recordings.read([path]):
-        peers = _peer_seconds(recording)
-        for one in recording.measurements:
-            seconds = one.median_s
-            if seconds is not None and not one.contestant.startswith("duckdb"):
-                cell = (recording.benchmark, one.case, one.contestant)
-                figures[cell] = seconds / peers.get(one.case, 1.0)
+        measured = [(one, s) for one in recording.measurements if (s := one.median_s) is not None]
+        yardstick = {one.case: s for one, s in measured if _is_one_of(YARDSTICKS, one)}
+        for one, seconds in measured:
+            if not _is_one_of((*YARDSTICKS, *PEERS), one):
+                cell = (recording.title, one.case, one.contestant)
+                figures[cell] = seconds / yardstick.get(one.case, 1.0)
     return figures
 
 
-def _peer_seconds(recording: Recording) -> dict[str, float]:
-    def of(one: Measurement) -> float | None:
-        return one.median_s if one.contestant.startswith("duckdb") else None
-
-    return {one.case: seconds for one in recording.measurements if (seconds := of(one))}
+def _is_one_of(names: Collection[str], one: Measurement) -> bool:
+    return one.contestant.split()[0] in names
 
 
 @click.command("compare")
@@ -80,9 +83,9 @@ def command(before: Path, after: Path, threshold: float) -> None:
         ]
         for c in shown
     ]
-    Grid("changes (as multiples of DuckDB)", ["", "before", "after", "factor"], rows).print(
-        options.console()
-    )
+    Grid(
+        "changes (as multiples of DuckDB in the same run)", ["", "before", "after", "factor"], rows
+    ).print(options.console())
     click.echo(f"{len(slower)} of {len(found)} slower by more than {threshold:.0%}")
     if slower:
         raise SystemExit(1)

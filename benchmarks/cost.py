@@ -41,19 +41,19 @@ def cost_of(seconds_by_slots: Mapping[int, float | None], one_thread_s: float | 
     return next(beats, None)
 
 
-def grid(recording: Recording, field: Mapping[int, Contestant], peer: Contestant) -> Grid:
+def grid(recording: Recording) -> Grid:
     """A row per query: the seconds of each width, DuckDB's on one thread, and the COST."""
+    *ours, peer = recording.contestants()
     cells = recording.by_cell()
     rows = []
     for case in recording.cases():
-        ours = {slots: cells[case, str(one)].median_s for slots, one in field.items()}
-        theirs = cells[case, str(peer)].median_s
-        cost = cost_of(ours, theirs)
-        seconds = [*ours.values(), theirs]
-        shown = [MISSING if one is None else f"{one:.3f}" for one in seconds]
+        seconds = {slots: cells[case, name].median_s for slots, name in enumerate(ours, 1)}
+        theirs = cells[case, peer].median_s
+        cost = cost_of(seconds, theirs)
+        shown = [MISSING if one is None else f"{one:.3f}" for one in (*seconds.values(), theirs)]
         rows.append([case, *shown, "never" if cost is None else str(cost)])
-    headings = ["", *(f"{slots} slots" for slots in field), str(peer), "COST"]
-    return Grid(f"COST up to {max(field)} slots", headings, rows)
+    headings = ["", *(f"{slots} slots" for slots in range(1, len(ours) + 1)), peer, "COST"]
+    return Grid(f"COST up to {len(ours)} slots", headings, rows)
 
 
 @click.command("cost")
@@ -70,12 +70,13 @@ def command(
     numbers: Sequence[int] = [int(n) for n in queries.split(",") if n] or tpch.ALL
     cases = [Case(f"Q{n}", f"tpch/{n}", tpch.query_text(n)) for n in numbers]
     memory_mib = (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20) // (2 * slots)
-    field, peer = field_of(slots, memory_mib), Contestant("duckdb", 1)
+    field = [*field_of(slots, memory_mib).values(), Contestant("duckdb", 1)]
     console = options.console()
     tables = datasets.tables_in(datasets.tpch(scale))
-    measurements = suite.run(tables, [*field.values(), peer], cases, repeat, Limits(), console)
+    measurements = suite.run(tables, field, cases, repeat, Limits(), console)
     settings = {"scale": scale, "repeat": repeat, "slots": slots}
     recording = Recording("cost", machine_facts(), settings, measurements)
-    grid(recording, field, peer).print(console)
+    grid(recording).print(console)
+    options.show_complaints(recording, console)
     recordings.write(json_file, "cost", settings, measurements)
     options.exit_if_wrong(measurements)

@@ -14,7 +14,7 @@ import duckdb
 
 from benchmarks import datasets, options, recordings, suite
 from benchmarks.harness import machine_facts
-from benchmarks.peers import chosen
+from benchmarks.peers import chosen, versions
 from benchmarks.seats import Limits
 from benchmarks.suite import Case
 
@@ -138,12 +138,19 @@ def command(
     json_file: Path | None,
 ) -> None:
     """The questions of the db-benchmark. Exits with 1 if an answer of FlowGrid is wrong."""
-    field = suite.contestants(masters, chosen(against))
+    peers = chosen(against)
+    field = suite.contestants(masters, peers)
     data = tables(int(rows))
     console = options.console()
-    measurements = suite.run(data, field, cases(), repeat, Limits(timeout_s), console)
-    settings = {"rows": int(rows), "repeat": repeat}
+    settings = {
+        "rows": int(rows),
+        "repeat": repeat,
+        "versions": versions(peers),
+        "cases": len(QUESTIONS),
+    }
+    record = recordings.begin(json_file, "groupby-join", settings)
+    limits = Limits(timeout_s)
+    measurements = suite.run(data, field, cases(), repeat, limits, console, record)
     recording = recordings.Recording("groupby-join", machine_facts(), settings, measurements)
     options.show(recording, console)
-    recordings.write(json_file, "groupby-join", settings, measurements)
     options.exit_if_wrong(measurements)

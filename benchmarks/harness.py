@@ -13,7 +13,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,12 @@ def write_json(path: Path, benchmark: str, settings: dict[str, Any], runs: list[
         "machine": machine_facts(),
         "settings": settings,
     }
+    append_json(path, [head, *runs])
+
+
+def append_json(path: Path, lines: Sequence[Any]) -> None:
     with path.open("a", encoding="utf-8") as file:
-        for line in (head, *runs):
-            file.write(json.dumps(line) + "\n")
+        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def command_line() -> str:
@@ -92,9 +95,17 @@ def _version(distribution: str) -> str:
 
 
 def _commit() -> str:
-    """The commit that was measured; "+" says that the checkout had changes, "" that there is none."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    """The commit that was measured; "+" says that the checkout had changes, "" that there is none.
+
+    Recordings and READMEs are no changes: a run may be recorded into the checkout that it measures.
+    """
+    git = ["git", "-C", str(Path(__file__).parent.parent)]
+    told = [":(exclude)benchmarks/results", ":(exclude,glob)**/*.md"]
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        commit = subprocess.run(
+            [*git, "describe", "--always"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", *told]).returncode
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return commit + "+" * bool(changed)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class Peer:
 
     name: str
     dialect: str = ""
+    not_to_be_had: str = ""
+    """Why no environment can be made of the package index; "" where one can."""
 
 
 PEERS = {
@@ -36,7 +39,9 @@ PEERS = {
         Peer("pyspark", "spark"),
         Peer("dask"),
         Peer("daft", "mysql"),
+        Peer("ray"),
         Peer("sail", "spark"),
+        Peer("ballista", not_to_be_had="the package index has it as source only"),
     )
 }
 
@@ -57,15 +62,28 @@ def installed() -> list[str]:
 
 
 def chosen(against: str) -> list[str]:
-    """The peers of ``--against``; "installed" is all that are here. Raises `click.UsageError`."""
+    """The peers of ``--against`` that are here; "installed" is all of them.
+
+    Says on standard error whom it leaves out. Raises `click.UsageError` for a name that nobody has, and
+    when nobody is left of those that were asked for.
+    """
     names = installed() if against == "installed" else [n for n in against.split(",") if n]
     if unknown := [name for name in names if name not in PEERS]:
         there = ", ".join(PEERS)
         raise click.UsageError(f"no such peer: {', '.join(unknown)}; there are {there}")
-    if absent := [name for name in names if python_of(name) is None]:
-        command = f"python -m benchmarks peers install {' '.join(absent)}"
-        raise click.UsageError(f"not installed: {', '.join(absent)}; do: {command}")
-    return names
+    here = [name for name in names if python_of(name) is not None]
+    absent = [_absence(PEERS[name]) for name in names if name not in here]
+    if absent and not here:
+        raise click.UsageError(f"not installed: {'; '.join(absent)}")
+    for one in absent:
+        click.echo(f"left out: {one}", err=True)
+    return here
+
+
+def _absence(peer: Peer) -> str:
+    """That it is not installed, and what would help."""
+    help_ = peer.not_to_be_had or f"do: python -m benchmarks peers install {peer.name}"
+    return f"{peer.name} ({help_})"
 
 
 def pins() -> dict[str, list[str]]:
@@ -79,6 +97,11 @@ def version_of(name: str) -> str:
     """As it is pinned; the first requirement of a line is the peer itself."""
     requirement = pins().get(name, [""])[0]
     return requirement.partition("==")[2]
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Of those that have an environment of their own."""
+    return {name: version for name in names if (version := version_of(name))}
 
 
 def _environment(name: str) -> Path:
@@ -99,7 +122,7 @@ def install(names: tuple[str, ...]) -> None:
     """
     wanted = pins()
     if unknown := set(names) - set(wanted):
-        raise click.UsageError(f"not in peers.txt: {', '.join(sorted(unknown))}")
+        raise click.UsageError(f"not in peers.txt, which says why: {', '.join(sorted(unknown))}")
     failed = [name for name in names or wanted if not _install(name, wanted[name])]
     if failed:
         raise click.ClickException(f"could not be installed: {', '.join(failed)}")
@@ -108,9 +131,10 @@ def install(names: tuple[str, ...]) -> None:
 @command.command("list")
 def list_() -> None:
     """Which peers there are, and which of them can run."""
-    for name in PEERS:
+    for name, peer in PEERS.items():
         found = "installed" if python_of(name) is not None else "not installed"
-        click.echo(f"{name:<12}{version_of(name) or 'as FlowGrid has it':<20}{found}")
+        version = version_of(name) or ("" if peer.not_to_be_had else "as FlowGrid has it")
+        click.echo(f"{name:<12}{version:<20}{peer.not_to_be_had or found}")
 
 
 def _install(name: str, requirements: list[str]) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from benchmarks import chart, datasets, options, recordings, suite
 from benchmarks.harness import machine_facts
-from benchmarks.peers import chosen
+from benchmarks.peers import chosen, versions
 from benchmarks.seats import Limits
 from benchmarks.suite import Case
 from benchmarks.tpcds import texts as tpcds
@@ -70,15 +70,22 @@ def run(
 ) -> None:
     """Measure, print, record, draw; raises `SystemExit` for a wrong answer of FlowGrid."""
     console = options.console()
-    field = suite.contestants(masters, chosen(against))
+    peers = chosen(against)
+    field = suite.contestants(masters, peers)
     cases = [Case(f"Q{number}", f"{benchmark}/{number}", sql) for number, sql in texts.items()]
+    settings = {
+        "scale": scale,
+        "repeat": repeat,
+        "masters": masters,
+        "versions": versions(peers),
+        "cases": len(cases),
+    }
+    record = recordings.begin(json_file, benchmark, settings)
     measurements = suite.run(
-        datasets.tables_in(data), field, cases, repeat, Limits(timeout_s), console
+        datasets.tables_in(data), field, cases, repeat, Limits(timeout_s), console, record
     )
-    settings = {"scale": scale, "repeat": repeat, "masters": masters, "against": against}
     recording = recordings.Recording(benchmark, machine_facts(), settings, measurements)
     options.show(recording, console)
-    recordings.write(json_file, benchmark, settings, measurements)
     if chart_file is not None:
         chart.draw(recording, chart_file)
     options.exit_if_wrong(measurements)

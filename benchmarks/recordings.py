@@ -7,12 +7,12 @@ measurement. A file may hold several, one after another.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import median, write_json
+from benchmarks.harness import append_json, median, write_json
 
 
 @dataclass
@@ -39,6 +39,10 @@ class Measurement:
         return None if self.verdict or not self.seconds else median(self.seconds)
 
 
+SIZES = ("scale", "rows", "megabytes", "tasks")
+"""Settings that say how much data there was."""
+
+
 @dataclass
 class Recording:
     """One run of one benchmark on one machine."""
@@ -48,6 +52,12 @@ class Recording:
     settings: dict[str, Any]
     measurements: list[Measurement]
     command: str = ""
+
+    @property
+    def title(self) -> str:
+        """The benchmark and the size of its data: what of two runs can be compared."""
+        sizes = [f"{size} {self.settings[size]:,g}" for size in SIZES if size in self.settings]
+        return ", ".join([self.benchmark, *sizes])
 
     def contestants(self) -> list[str]:
         return list(dict.fromkeys(m.contestant for m in self.measurements))
@@ -59,15 +69,29 @@ class Recording:
         return {(m.case, m.contestant): m for m in self.measurements}
 
 
+Record = Callable[[Sequence[Measurement]], None]
+"""Keeps what has been measured."""
+
+
+def begin(path: Path | None, benchmark: str, settings: dict[str, Any]) -> Record:
+    """Append a recording that grows: of a run that is ended, what it had measured is kept.
+
+    No path, no file.
+    """
+    if path is None:
+        return lambda measurements: None
+    write_json(path, benchmark, settings, [])
+    return lambda measurements: append_json(path, [asdict(one) for one in measurements])
+
+
 def write(
     path: Path | None,
     benchmark: str,
     settings: dict[str, Any],
     measurements: Sequence[Measurement],
 ) -> None:
-    """Append a recording; no path, no file."""
-    if path is not None:
-        write_json(path, benchmark, settings, [asdict(m) for m in measurements])
+    """Append a whole recording; no path, no file."""
+    begin(path, benchmark, settings)(measurements)
 
 
 def read(paths: Iterable[Path]) -> list[Recording]:

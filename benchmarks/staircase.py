@@ -2,7 +2,8 @@
 
 Each contestant is told its limit, and its processes are sampled: who uses more than a tenth above it is
 ended. That is harder than a cgroup for what ends late, and the same for everybody: pages of mapped files
-do not count, and a peak between two samples is not seen.
+do not count, and a peak between two samples is not seen. A cgroup would see it, but who
+may make one differs from machine to machine.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import click
 
 from benchmarks import datasets, options, recordings, suite
 from benchmarks.harness import core_count, machine_facts
-from benchmarks.peers import chosen
+from benchmarks.peers import chosen, versions
 from benchmarks.recordings import Measurement, Recording
 from benchmarks.seats import Contestant, Limits, threads_of
 from benchmarks.suite import Case
@@ -85,15 +86,21 @@ def command(
     console = options.console()
     tables = datasets.tables_in(datasets.tpch(scale))
     ladder = [int(step) for step in steps.split(",")]
+    peers = chosen(against)
     measurements: list[Measurement] = []
     for step in ladder:
-        field = field_at(step, executors, chosen(against))
+        field = field_at(step, executors, peers)
         limits = Limits(timeout_s, step << 20, int((step << 20) * (1 + TOLERANCE)))
         found = suite.run(tables, field, [*cases, SELF_JOIN], 1, limits, console)
         for one in found:
             one.figures["limit_bytes"] = step << 20
         measurements += found
-    settings = {"scale": scale, "memory_mib": ladder, "executors": executors}
+    settings = {
+        "scale": scale,
+        "memory_mib": ladder,
+        "executors": executors,
+        "versions": versions(peers),
+    }
     recording = Recording("memory", machine_facts(), settings, measurements)
     grid(recording).print(console)
     options.show_complaints(recording, console)

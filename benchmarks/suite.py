@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.answers import AnswersDiffer, require_alike, sort_columns
 from benchmarks.harness import interleaved
-from benchmarks.recordings import Measurement
+from benchmarks.recordings import Measurement, Record
 from benchmarks.seats import Contestant, Limits, Outcome, Seat, seated, threads_of
 
 
@@ -40,14 +40,20 @@ def run(
     repeat: int,
     limits: Limits,
     console: Console,
+    record: Record = lambda measurements: None,
 ) -> list[Measurement]:
-    """Every contestant of the field with every case, in turn, over the same tables."""
+    """Every contestant of the field with every case, in turn, over the same tables.
+
+    What a case gave is recorded before the next one begins.
+    """
     measurements: list[Measurement] = []
     with contextlib.ExitStack() as stack:
         seats = [stack.enter_context(seated(one, tables, limits)) for one in field]
         for case in cases:
             console.print(f"[dim]{case.name}[/dim]", highlight=False)
-            measurements += _run_case(case, seats, repeat)
+            found = _run_case(case, seats, repeat)
+            record(found)
+            measurements += found
     return measurements
 
 

@@ -1,8 +1,9 @@
 """`tasks`: what a task costs when there is nothing to do.
 
 Through the scheduler's core alone, end to end with two executors whose slots answer at once
-(`benchmarks.no_op_runner`), and one at a time. The core's figure has no sockets and no codec in it:
-executors that need no time answer every launch, so it is the processor time of one core.
+(`benchmarks.no_op_runner`), one at a time, and as the two stages of a shuffle, whose blocks the
+scheduler must keep account of. The core's figure has no sockets and no codec in it: executors that
+need no time answer every launch, so it is the processor time of one core.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ from benchmarks.seats import ROOT
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.compatibility import Versions
-from flowgrid.protocol.job_graph import ExecutorAddress, OutputKind, StageSpec
+from flowgrid.protocol.job_graph import (
+    ExecutorAddress,
+    OutputKind,
+    Slice,
+    StageInput,
+    StageSpec,
+)
 from flowgrid.protocol.messages import (
     AttemptStarted,
     AttemptSucceeded,
@@ -50,9 +57,10 @@ from flowgrid.protocol.reports import AttemptReport
 from flowgrid.submit.client import JobClient
 
 VERSIONS = Versions(1, "", "", "", "")
-REPORT = AttemptReport((), (1,), (8,), (7,))
+REPORT = AttemptReport((), (1,), (8,), 7)
 EXECUTORS = 2
 ROUND_TRIPS = 200
+SHUFFLE_WIDTH = 4_096
 
 
 def core_seconds(tasks: int, executors: int, slots: int) -> float:
@@ -103,9 +111,18 @@ class IdleCluster:
 
     def run(self, tasks: int) -> float:
         """Seconds from the submission of one stage to its job's success."""
-        stage = StageSpec(0, "no-op", tasks, OutputKind.BLOCKS)
+        return self._run(StageSpec(0, "no-op", tasks, OutputKind.BLOCKS))
+
+    def shuffle(self, width: int) -> float:
+        """The same for two stages of so many tasks, each of which leaves something for every other."""
+        slices = tuple(Slice(target, target + 1, 0, width) for target in range(width))
+        maps = StageSpec(0, "maps", width, OutputKind.BLOCKS, width)
+        inputs = (StageInput(0, slices),)
+        return self._run(maps, StageSpec(1, "reduces", width, OutputKind.BLOCKS, inputs=inputs))
+
+    def _run(self, *stages: StageSpec) -> float:
         start = time.perf_counter()
-        job = self.client.submit("no-op", (stage,), complete=True)
+        job = self.client.submit("no-op", stages, complete=True)
         while not isinstance(event := job.next_event(), JobSucceeded):
             if isinstance(event, JobFailed):
                 raise RuntimeError(f"{event.where}: {event.failure}")
@@ -116,6 +133,11 @@ class IdleCluster:
     def scheduler_cpu_s(self) -> float:
         times = self.scheduler.cpu_times()
         return float(times.user + times.system)
+
+    def scheduler_bytes_max(self) -> int:
+        """The most memory that the scheduler has ever had."""
+        status = Path(f"/proc/{self.scheduler.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
 
 @contextlib.contextmanager
@@ -151,8 +173,10 @@ def _child(module: str, *flags: str) -> Iterator[subprocess.Popen[str]]:
             process.send_signal(signal.SIGCONT)  # it may have been stopped
 
 
-def run(tasks: int, round_trips: int = ROUND_TRIPS) -> list[Measurement]:
-    """All three, with a stage of so many tasks."""
+def run(
+    tasks: int, round_trips: int = ROUND_TRIPS, shuffle_width: int = SHUFFLE_WIDTH
+) -> list[Measurement]:
+    """All four, with a stage of so many tasks, and a shuffle of so many by so many blocks."""
     core_s = core_seconds(tasks, 4, 16)
     measurements = [
         Measurement(
@@ -179,7 +203,22 @@ def run(tasks: int, round_trips: int = ROUND_TRIPS) -> list[Measurement]:
             "a job of one task", f"median of {round_trips}", trips, figures={"lowest_s": min(trips)}
         )
     )
-    return measurements
+    return [*measurements, shuffle(shuffle_width)]
+
+
+def shuffle(width: int) -> Measurement:
+    """What the scheduler pays for the account of a shuffle's blocks."""
+    with idle_cluster() as cluster:
+        cluster.run(EXECUTORS)
+        cpu_s, before = cluster.scheduler_cpu_s(), cluster.scheduler_bytes_max()
+        seconds = cluster.shuffle(width)
+        figures = {
+            "scheduler_CPU_s": cluster.scheduler_cpu_s() - cpu_s,
+            "scheduler_memory_bytes": float(cluster.scheduler_bytes_max()),
+            "before_bytes": float(before),
+        }
+    name = f"{EXECUTORS} executors, end to end"
+    return Measurement(f"{width:,} × {width:,} blocks", name, [seconds], figures=figures)
 
 
 @click.command("tasks")

@@ -29,18 +29,26 @@ class TreeWatch:
     """While entered, samples a process tree; `bytes_max` and `disk_bytes_max` are the largest seen.
 
     Memory is the anonymous and shared-memory pages of all processes, what they share counted once.
-    Pages of mapped files are the system's to drop and not counted. Disk is what lies in the folder
-    `scratch`. A tree that uses more memory than `memory_bytes_limit` is killed, and `over_limit` says
+    Pages of mapped files are the system's to drop and not counted. With `below`, only processes count
+    whose command line has it, and all that these started. Disk is what lies in the folder `scratch`. A
+    tree that uses more memory than `memory_bytes_limit` is killed, and `over_limit` says
     so.
     """
 
-    def __init__(self, pid: int, scratch: Path | None = None, memory_bytes_limit: int = 0) -> None:
+    def __init__(
+        self,
+        pid: int,
+        scratch: Path | None = None,
+        memory_bytes_limit: int = 0,
+        below: str = "",
+    ) -> None:
         self.over_limit = False
         self.bytes_max = 0
         self.disk_bytes_max = 0
         self._resident_max = 0
         self._limit = memory_bytes_limit
         self._scratch = scratch
+        self._below = below
         self._root = psutil.Process(pid)
         self._done = threading.Event()
         self._sampler = threading.Thread(target=self._sample, name="tree-watch", daemon=True)
@@ -76,7 +84,7 @@ class TreeWatch:
         rounds = 0
         while not self._done.wait(SAMPLE_INTERVAL_S):
             if rounds % _SAMPLES_PER_CENSUS == 0:
-                pids = [process.pid for process in _tree(self._root)]
+                pids = self._counted()
                 if self._scratch is not None:
                     self.disk_bytes_max = max(self.disk_bytes_max, _bytes_below(self._scratch))
             rounds += 1
@@ -85,6 +93,13 @@ class TreeWatch:
                 self.over_limit = True
                 self.kill()
                 return
+
+    def _counted(self) -> list[int]:
+        tree = _tree(self._root)
+        if self._below:
+            tops = [process for process in tree if self._below in _command_line(process)]
+            tree = [process for top in tops for process in _tree(top)]
+        return list(dict.fromkeys(process.pid for process in tree))
 
     def _look_at_memory(self, pids: Sequence[int]) -> None:
         resident = sum(_kib_in(f"/proc/{pid}/status", _RESIDENT_KIB) for pid in pids) << 10
@@ -99,6 +114,13 @@ def _tree(root: psutil.Process) -> list[psutil.Process]:
         return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return ""
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

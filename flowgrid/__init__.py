@@ -159,6 +159,15 @@ if TYPE_CHECKING:
         NoExecutorsError as NoExecutorsError,
     )
     from flowgrid.errors import (
+        OutOfMemoryError as OutOfMemoryError,
+    )
+    from flowgrid.errors import (
+        OutputBusyError as OutputBusyError,
+    )
+    from flowgrid.errors import (
+        OutputError as OutputError,
+    )
+    from flowgrid.errors import (
         OutputExistsError as OutputExistsError,
     )
     from flowgrid.errors import (
@@ -189,6 +198,9 @@ __all__ = [
     "JobCancelledError",
     "JobError",
     "NoExecutorsError",
+    "OutOfMemoryError",
+    "OutputBusyError",
+    "OutputError",
     "OutputExistsError",
     "PlanError",
     "SchemaMismatchError",

@@ -7,14 +7,22 @@ the setting, because a setting that is silently ignored is worse than none.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from flowgrid.errors import ColumnNotFoundError, ConfigError
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+EXECUTOR_OWN_BYTES = 32 * MIB
+"""Of an executor's memory what its supervisor and template need. Measured: 14 and 10 MiB, and what
+counts blocks and attempts."""
+
+SLOT_BYTES_MIN = 96 * MIB
+"""With less a slot has no room beside itself for a kernel that spills and a few batches."""
 
 _UNITS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -38,12 +46,38 @@ def parse_bool(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
-def _setting(default: Any, help: str, parse: Any = None) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help, "parse": parse})
+def executor_memory_bytes_min(slot_count: int) -> int:
+    """Below it an executor with so many slots does not start."""
+    return EXECUTOR_OWN_BYTES + slot_count * SLOT_BYTES_MIN
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Config:
+def require_memory(memory_bytes: int, slot_count: int) -> None:
+    """Raises `ConfigError` if it is not enough for an executor with so many slots."""
+    if memory_bytes < (least := executor_memory_bytes_min(slot_count)):
+        raise ConfigError(
+            f"{memory_bytes / MIB:,.0f} MiB are too little memory for an executor with {slot_count} "
+            f"slots: at least {least / MIB:,.0f} MiB, or fewer slots"
+        )
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What is known of a field of `Config`; `parse` raises ValueError."""
+
+    default: Any
+    help: str
+    parse: Callable[[str], Any]
+    field: str = ""
+
+
+_settings: list[Setting] = []
+
+
+def _setting(default: Any, help: str, parse: Callable[[str], Any] | None = None) -> Any:
+    _settings.append(Setting(default, help, parse or type(default)))
+    return default
+
+
+class Config(msgspec.Struct, frozen=True):
     """All settings. `Config.parse({"executor.memory": "4g"})` checks names and values."""
 
     executor_memory: int = _setting(
@@ -52,7 +86,9 @@ class Config:
         parse_bytes,
     )
     executor_local_dir: str = _setting(
-        "", "where executors keep blocks and spill; empty is the system's temporary directory"
+        "",
+        "where executors keep blocks and spill: one folder, or several with commas between them, "
+        "one per disk; empty is the system's temporary directory",
     )
     executor_heartbeat_interval_s: float = _setting(0.5, "seconds between an executor's heartbeats")
     executor_heartbeat_timeout_s: float = _setting(
@@ -117,7 +153,7 @@ class Config:
     )
     planner_reduce_bytes_min: int = _setting(
         32 * MIB,
-        "groups of so many bytes of rows wait for the few keys that a join will ask them for",
+        "from so many bytes on, rows may be asked for a join's keys before they are folded or sent",
         parse_bytes,
     )
     planner_single_task_bytes_max: int = _setting(
@@ -166,39 +202,46 @@ class Config:
         30.0, "seconds to wait for a scheduler or executor to answer"
     )
 
+    @property
+    def local_dirs(self) -> tuple[str, ...]:
+        """`executor.local_dir`, one by one."""
+        return tuple(filter(None, map(str.strip, self.executor_local_dir.split(","))))
+
     @classmethod
     def parse(cls, conf: Mapping[str, object] | None) -> Config:
         """A `Config` from user settings; raises `ConfigError` for unknown names and bad values."""
-        fields = {field.name.replace("_", ".", 1): field for field in dataclasses.fields(cls)}
         values: dict[str, Any] = {}
         for name, value in (conf or {}).items():
-            if name not in fields:
-                hint = ColumnNotFoundError(name, fields).near
+            if name not in SETTINGS:
+                hint = ColumnNotFoundError(name, SETTINGS).near
                 near = f"; did you mean {' or '.join(map(repr, hint))}?" if hint else ""
                 raise ConfigError(f"unknown setting {name!r}{near}")
-            field = fields[name]
-            values[field.name] = _parse_value(name, field, str(value))
+            values[SETTINGS[name].field] = _parse_value(name, SETTINGS[name], str(value))
         return cls(**values)
 
     def to_conf(self) -> dict[str, str]:
         """The settings that differ from their defaults, as text; `parse` reads it back."""
-        return {
-            field.name.replace("_", ".", 1): str(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != field.default
-        }
+        values = {name: getattr(self, setting.field) for name, setting in SETTINGS.items()}
+        return {name: str(v) for name, v in values.items() if v != SETTINGS[name].default}
 
 
-def _parse_value(name: str, field: dataclasses.Field[Any], text: str) -> object:
-    parse: Callable[[str], object] = field.metadata["parse"] or field.default.__class__
+SETTINGS = {
+    field.replace("_", ".", 1): msgspec.structs.replace(setting, field=field)
+    for field, setting in zip(Config.__struct_fields__, _settings, strict=True)
+}
+"""By the names that users write."""
+
+
+def _parse_value(name: str, setting: Setting, text: str) -> object:
     try:
-        value = parse(text)
+        value = setting.parse(text)
     except ValueError as error:
-        wanted = "a whole number" if parse is int else "a number" if parse is float else ""
+        words = {int: "a whole number", float: "a number"}
+        wanted = words.get(setting.parse, "")  # type: ignore[call-overload]
         raise ConfigError(
             f"setting {name}={text!r}: "
             + (f"expected {wanted}" if wanted else str(error))
-            + f" ({field.metadata['help']})"
+            + f" ({setting.help})"
         ) from None
     if isinstance(value, int | float) and value < 0:
         raise ConfigError(f"setting {name}={text!r}: must not be negative")

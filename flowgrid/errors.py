@@ -64,6 +64,14 @@ class OutputExistsError(FlowGridError):
     """The output directory is already there and `mode="error"` protects it."""
 
 
+class OutputError(FlowGridError):
+    """Output cannot be written where it is to be: a full or read-only disk, a lack of rights."""
+
+
+class OutputBusyError(FlowGridError):
+    """Another program has begun to publish to the same output, and does not come to an end."""
+
+
 class ConnectError(FlowGridError):
     """The cluster cannot be reached, refused us, or did not start."""
 
@@ -79,6 +87,10 @@ class JobError(FlowGridError):
 
 class UserCodeError(JobError):
     """The user's own function raised; the message ends with its traceback."""
+
+
+class OutOfMemoryError(JobError):
+    """A task needs more memory than an executor has, with nothing running beside it."""
 
 
 class NoExecutorsError(JobError):

@@ -6,6 +6,7 @@ sees real blocks, real exchanges and real adaptive decisions within milliseconds
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +47,6 @@ class StageRunner:
         self._partition_bytes = partition_bytes
         self._config = Config.parse(conf or {})
         self._shape = Shape(slots, self._config)
-        self._jobs = 0
         self.planner: Planner | None = None
         self.specs: list[StageSpec] = []
         self.statistics: dict[int, StageStatistics] = {}
@@ -64,10 +64,8 @@ class StageRunner:
 
     def run(self, plan: Node) -> pa.Table:
         """The plan's rows, in partition order, with plain Arrow types."""
-        self._jobs += 1
-        address = ExecutorAddress(
-            ExecutorId("test", 1), host_identity(), str(self._directory / f"run-{self._jobs}"), ""
-        )
+        directory = tempfile.mkdtemp(prefix="run-", dir=self._directory)
+        address = ExecutorAddress(ExecutorId("test", 1), host_identity(), directory, "")
         tables = GivenTables(self._directory, None, None, self._partition_bytes)
         try:
             return self._run(plan, tables, address)
@@ -130,6 +128,7 @@ class StageRunner:
                 directory=address.directory,
                 spill_directory=str(self._directory / "spill"),
                 memory_bytes=1 << 30,
+                kernel_bytes=1 << 30,
                 threads=1,
                 host=address.host,
                 settings=self._config.to_conf(),

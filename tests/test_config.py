@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from flowgrid.config import GIB, MIB, Config, parse_bool, parse_bytes
+from flowgrid.config import GIB, MIB, SETTINGS, Config, parse_bool, parse_bytes
 from flowgrid.errors import ConfigError
 
 
@@ -69,6 +67,15 @@ def test_what_was_changed_survives_the_wire() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    for field in dataclasses.fields(Config):
-        assert field.metadata["help"], field.name
-        assert "_" in field.name, f"{field.name} needs a section"
+    for name, setting in SETTINGS.items():
+        assert setting.help, name
+        assert "." in name, f"{name} needs a section"
+
+
+def test_folders_for_blocks_are_one_or_several_with_commas_between_them() -> None:
+    def folders(text: str) -> tuple[str, ...]:
+        return Config.parse({"executor.local_dir": text}).local_dirs
+
+    assert folders("/mnt/a") == ("/mnt/a",)
+    assert folders("/mnt/a, /mnt/b c,") == ("/mnt/a", "/mnt/b c")
+    assert folders("") == ()

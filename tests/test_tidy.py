@@ -50,6 +50,16 @@ SCHEDULER_WITH_A_CLOCK_OR_A_WIRE = {
 }
 """Modules of the scheduler that are no deciders: what they do has effects outside of memory."""
 
+EXECUTORS_DECIDERS = {
+    "core",
+    "directories",
+    "events",
+    "memory",
+    "outbox",
+    "slot_memory",
+    "slot_state",
+}
+
 NO_NAMES = {"utils", "util", "common", "helpers", "base", "manager", "misc"}
 
 pytestmark = pytest.mark.skipif(
@@ -244,7 +254,7 @@ def test_every_decider_is_under_the_contract_that_keeps_it_pure() -> None:
     scheduler = {path.stem for path in PACKAGES["scheduler"].glob("*.py")}
     deciders = {f"flowgrid_scheduler.{name}" for name in scheduler}
     deciders -= {f"flowgrid_scheduler.{name}" for name in SCHEDULER_WITH_A_CLOCK_OR_A_WIRE}
-    deciders |= {f"flowgrid_executor.{name}" for name in ("core", "events", "outbox")}
+    deciders |= {f"flowgrid_executor.{name}" for name in EXECUTORS_DECIDERS}
     assert set(named) == deciders, "name new deciders in [tool.importlinter] of pyproject.toml"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from flowgrid_executor.template_process import DEFAULT_RUNNER, spawn_template
@@ -18,8 +19,9 @@ def main() -> int:
     arguments = _parser().parse_args()
     template = spawn_template(arguments.runner)
     # Imported only now, while the template imports its own share.
-    from flowgrid.config import Config, parse_bytes
+    from flowgrid.config import Config, parse_bytes, require_memory
     from flowgrid.errors import ConfigError
+    from flowgrid.orphaned import remove_orphaned
     from flowgrid_executor.server import Options, run_executor
     from flowgrid_executor.slots import Slots
 
@@ -27,20 +29,25 @@ def main() -> int:
     try:
         config = Config.parse(dict(setting.split("=", 1) for setting in arguments.conf))
         memory_bytes = parse_bytes(arguments.memory) if arguments.memory else config.executor_memory
+        memory_bytes = memory_bytes or _machine_share()
+        require_memory(memory_bytes, arguments.slots)
         options = Options(
             scheduler=arguments.scheduler,
             name=arguments.name,
             slot_count=arguments.slots,
             threads_per_slot=arguments.threads_per_slot,
-            directory=_directory(arguments, config.executor_local_dir),
-            memory_bytes=memory_bytes or _machine_share(),
+            directories=_directories(arguments, config.local_dirs),
+            memory_bytes=memory_bytes,
             bind=arguments.bind,
             keys_directory=arguments.keys,
             owner_fd=arguments.owner_fd,
             ready_fd=arguments.ready_fd,
             config=config,
         )
-        return run_executor(options, slots)
+        code = run_executor(options, slots)
+        if options.owner_fd is not None:
+            remove_orphaned(options.home.parent)
+        return code
     except (ConfigError, ValueError) as error:
         print(f"flowgrid executor: {error}", file=sys.stderr)
         return 2
@@ -57,8 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", default=f"executor-{os.getpid()}", help="what people call it")
     add("--slots", type=_positive, default=len(os.sched_getaffinity(0)), help="attempts at a time")
     add("--threads-per-slot", type=_positive, default=1, help="threads of a slot's kernel")
-    add("--directory", default="", help="where blocks go; made here and removed at the end")
-    add("--memory", default="", help="for all slots together, such as 4g; default: of the machine")
+    add("--directory", action="append", help="where blocks go; may be given more than once")
+    add(
+        "--memory",
+        default="",
+        help="for the executor with all its slots, such as 4g; default: of the machine",
+    )
     add("--bind", default="tcp://127.0.0.1:0", help="where readers fetch blocks")
     add("--keys", default="", help="directory of keys, made by `flowgrid keys`")
     add("--owner-fd", type=int, help="end when this descriptor's other end is closed")
@@ -80,14 +91,15 @@ def _setting(text: str) -> str:
     return text
 
 
-def _directory(arguments: argparse.Namespace, local_dir: str) -> Path:
-    """The directory that was chosen, or a fresh name in the place for such things."""
-    if arguments.directory:
-        return Path(arguments.directory).absolute()
-    import tempfile
-
+def _directories(arguments: argparse.Namespace, local_dirs: Sequence[str]) -> tuple[Path, ...]:
+    """The directories that were chosen, or a fresh name in each place for such things."""
     name = f"flowgrid-{arguments.name}-{os.urandom(4).hex()}"
-    return Path(local_dir or tempfile.gettempdir(), name).absolute()
+    chosen = arguments.directory or [os.path.join(place, name) for place in local_dirs]
+    if not chosen:
+        import tempfile
+
+        chosen = [os.path.join(tempfile.gettempdir(), name)]
+    return tuple(Path(one).absolute() for one in chosen)
 
 
 def _machine_share() -> int:

@@ -17,11 +17,11 @@ from pathlib import Path
 import zmq
 
 from flowgrid.ids import AttemptId
-from flowgrid.protocol.blocks import BlockCorruptError, encode_index, file_name
+from flowgrid.protocol.blocks import BlockCorruptError, encode_index, file_name, find_file
 from flowgrid.protocol.job_graph import ExecutorAddress
 from flowgrid.transport.block_client import BlockClient, BlockFetchError, verified
 from flowgrid.transport.security import Keys
-from flowgrid_executor.events import BlocksFetched
+from flowgrid_executor.events import BlocksFetched, FetchBlocks
 
 _TIMEOUT_S = 5.0
 
@@ -34,15 +34,11 @@ class BlockCopier:
         context: zmq.Context[zmq.Socket[bytes]],
         keys: Keys | None,
         host: str,
-        directory: Path,
     ) -> None:
         self._context = context
         self._keys = keys
         self._host = host
-        self._directory = directory
-        self._wanted: queue.SimpleQueue[tuple[AttemptId, ExecutorAddress] | None] = (
-            queue.SimpleQueue()
-        )
+        self._wanted: queue.SimpleQueue[FetchBlocks | None] = queue.SimpleQueue()
         self._ended: deque[BlocksFetched] = deque()
         self._woken, self._wake = socket.socketpair()
         self._woken.setblocking(False)
@@ -52,12 +48,12 @@ class BlockCopier:
     def fileno(self) -> int:
         return self._woken.fileno()
 
-    def fetch(self, attempt: AttemptId, source: ExecutorAddress) -> None:
+    def fetch(self, wanted: FetchBlocks) -> None:
         """Returns at once; `ended` will say what became of it."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="block-copier", daemon=True)
             self._thread.start()
-        self._wanted.put((attempt, source))
+        self._wanted.put(wanted)
 
     def ended(self) -> list[BlocksFetched]:
         with contextlib.suppress(BlockingIOError):
@@ -80,23 +76,23 @@ class BlockCopier:
 
     def _run(self) -> None:
         while (wanted := self._wanted.get()) is not None and not self._closing.is_set():
-            attempt, source = wanted
+            attempt = wanted.attempt
             try:
-                self._copy(attempt, source)
+                self._copy(attempt, wanted.source, Path(wanted.directory))
             except (OSError, BlockFetchError, BlockCorruptError, zmq.ZMQError) as error:
                 self._ended.append(BlocksFetched(attempt, str(error) or type(error).__name__))
             else:
                 self._ended.append(BlocksFetched(attempt))
             self._wake.send(b"\0")
 
-    def _copy(self, attempt: AttemptId, source: ExecutorAddress) -> None:
-        path = self._directory / file_name(attempt)
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _copy(self, attempt: AttemptId, source: ExecutorAddress, directory: Path) -> None:
+        path = directory / file_name(attempt)
+        path.parent.mkdir(exist_ok=True)
         if source.host == self._host:
             with contextlib.suppress(
                 OSError
             ):  # another file system, or not there: its server knows
-                os.link(Path(source.directory, file_name(attempt)), path)
+                os.link(find_file(source.directories, attempt), path)
                 return
         temporary = path.with_name(f"{path.name}.tmp")
         with BlockClient(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.departures import BlocksCopied, CopyBlocks, CopyFailed
 from flowgrid.protocol.reports import AttemptReport
+from flowgrid_executor.directories import LocalDirectories
 from flowgrid_executor.events import (
     Action,
     BlocksFetched,
@@ -33,11 +34,12 @@ class Copies:
         """For which something may still be written here."""
         return {attempt.job for attempt in self._wanted}
 
-    def begin(self, request: CopyBlocks) -> list[Action]:
+    def begin(self, request: CopyBlocks, directories: LocalDirectories, now: float) -> list[Action]:
         actions: list[Action] = []
         for attempt, report in zip(request.attempts, request.reports, strict=True):
             if attempt not in self._wanted:
-                actions.append(FetchBlocks(attempt, request.source))
+                directory = directories.choose(now)
+                actions.append(FetchBlocks(attempt, request.source, directory))
             self._wanted[attempt] = report
         return actions
 

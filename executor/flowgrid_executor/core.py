@@ -12,7 +12,7 @@ from collections import deque
 from typing import assert_never
 
 from flowgrid.ids import AttemptId, JobId, StageId
-from flowgrid.protocol.departures import CopyBlocks
+from flowgrid.protocol.departures import BlocksCorrupt, CopyBlocks
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.messages import (
     AttemptCancelled,
@@ -35,6 +35,7 @@ from flowgrid.protocol.messages import (
 from flowgrid.protocol.programs import EndDriver, OutputTaken, StartDriver
 from flowgrid_executor.backlog import DescribedStage, Waiting
 from flowgrid_executor.copies import Copies
+from flowgrid_executor.directories import LocalDirectories
 from flowgrid_executor.drivers import Drivers
 from flowgrid_executor.events import (
     Action,
@@ -57,6 +58,7 @@ from flowgrid_executor.events import (
     SendHeartbeats,
     SlotAnswered,
     SlotHungUp,
+    SlotOverran,
     StartTemplate,
     StopRequested,
     TemplateDied,
@@ -64,6 +66,8 @@ from flowgrid_executor.events import (
 )
 from flowgrid_executor.executor_setup import ExecutorSetup
 from flowgrid_executor.holdings import Holdings
+from flowgrid_executor.memory import IDLE_SLOT_BYTES, held_bytes_max, memory_failure
+from flowgrid_executor.slot_memory import end_overrun, give_back
 from flowgrid_executor.slot_protocol import (
     AttemptDone,
     ForkSlot,
@@ -72,7 +76,7 @@ from flowgrid_executor.slot_protocol import (
     SlotForked,
     describe_exit,
 )
-from flowgrid_executor.slot_state import Slot, SlotState
+from flowgrid_executor.slot_state import Slot, SlotState, may_begin, running
 
 FORK_PAUSE_S = 1.0
 """A slot that dies without an attempt, or cannot be forked, is forked again after a pause: the machine
@@ -81,9 +85,6 @@ is short of something, and trying at once would only make it worse."""
 KNOCK_AFTER_S = 1.0
 """A scheduler that has said nothing for so long may be another one by now, which answers only those
 who speak. An executor that works in silence would never hear of it."""
-
-MOMENT_S = 1.0
-"""What runs for longer is reported with every heartbeat."""
 
 TEMPLATE_DEATHS_MAX = 3
 """A template that dies this often without forking one slot will never fork one."""
@@ -100,6 +101,7 @@ class ExecutorCore:
         self._holdings = Holdings()
         self._dropping: set[JobId] = set()
         self._copies = Copies()
+        self.directories = LocalDirectories(setup.directories)
         self._drivers = Drivers()
         self._fenced: str | None = None
         self._now = self._heard_at = now
@@ -116,6 +118,8 @@ class ExecutorCore:
                 return self._slot_forked(event.slot)
             case SlotAnswered():
                 return self._slot_answered(event)
+            case SlotOverran():
+                return end_overrun(self._slots[event.slot], event, self._setup)
             case SlotHungUp():
                 self._slots[event.slot].hung_up = True
                 return [KillSlot(event.slot)]
@@ -124,7 +128,7 @@ class ExecutorCore:
             case TemplateDied():
                 return self._template_died(event.exit_code, now)
             case Tick():
-                return self._tick(now)
+                return self._tick(event, now)
             case DriverSpoke():
                 return self._drivers.handle(event)
             case DriverExited():
@@ -158,13 +162,17 @@ class ExecutorCore:
             case LaunchAttempts():
                 return self._launch(event.attempts)
             case CancelAttempts():
-                return [a for attempt in event.attempts for a in self._cancel(attempt)]
+                cancels = [a for attempt in event.attempts for a in self._cancel(attempt)]
+                return cancels + self._fill_slots()
             case DropAttempts():
-                return [a for attempt in event.attempts for a in self._drop(attempt)]
+                drops = [a for attempt in event.attempts for a in self._drop(attempt)]
+                return drops + self._fill_slots()
+            case BlocksCorrupt():
+                return self.directories.corrupt(self._holdings.directory_of(event.attempt))
             case CopyBlocks():
-                return self._copies.begin(event)
+                return self._copies.begin(event, self.directories, now)
             case DropJob():
-                return self._drop_job(event.job)
+                return self._drop_job(event.job) + self._fill_slots()
             case StartDriver() | EndDriver() | OutputTaken():
                 return self._drivers.handle(event)
             case _:
@@ -193,29 +201,45 @@ class ExecutorCore:
 
     def running(self, now: float) -> list[tuple[int, AttemptId, float]]:
         """(slot, attempt, seconds) of every attempt that runs for more than a moment."""
-        return [
-            (slot.number, slot.attempt, now - slot.began_at)
-            for slot in self._slots
-            if slot.attempt is not None and now - slot.began_at >= MOMENT_S
-        ]
+        return running(self._slots, now)
 
     def _fill_slots(self) -> list[Action]:
         actions: list[Action] = []
+        if self._backlog and self._backlog[0].alone and may_begin(self._slots, alone=True):
+            actions += give_back(self._slots, IDLE_SLOT_BYTES)
         for slot in self._slots:
-            if slot.state is SlotState.IDLE and self._backlog:
+            if not self._backlog or not may_begin(self._slots, self._backlog[0].alone):
+                break
+            if slot.state is SlotState.IDLE:
                 waiting = self._backlog.popleft()
-                slot.state, slot.attempt = SlotState.RUNNING, waiting.attempt
+                slot.state, slot.work = SlotState.RUNNING, waiting
                 slot.began_at = self._now
-                request = waiting.request(slot, self._setup)
+                places = self.directories.places(slot.number, self._now, waiting.refused)
+                request = waiting.request(slot.number, self._setup, *places)
                 self._holdings.begin(request)
                 actions.append(RunInSlot(slot.number, request))
-                actions.append(Send(AttemptStarted(waiting.attempt)))
+                if waiting.is_new:  # or it has been said
+                    actions.append(Send(AttemptStarted(waiting.attempt)))
         return actions
+
+    def _failed(
+        self, work: Waiting, failure: Failure, directory: str = "", overran: bool = False
+    ) -> list[Action]:
+        """The last word, or another try before anything else begins."""
+        blamed = self.directories.failed(directory, failure, self._now)
+        again = work.again(failure, directory, self.directories, overran)
+        if again is not None:
+            self._backlog.appendleft(again)
+            return blamed
+        if failure.kind is FailureKind.OUT_OF_MEMORY:
+            failure = memory_failure(self._setup, failure)
+        return [Send(AttemptFailed(work.attempt, failure)), *blamed]
 
     def _cancel(self, attempt: AttemptId) -> list[Action]:
         """Out of the backlog at once; out of a slot when the slot is dead."""
         for slot in self._slots:
             if slot.attempt == attempt:
+                slot.overrun = ""
                 if slot.state is SlotState.DYING:
                     return []
                 slot.state = SlotState.DYING
@@ -232,10 +256,8 @@ class ExecutorCore:
             return []
         self._holdings.drop(attempt)
         # What runs is cancelled; its files are deleted when its slot is dead and cannot write more.
-        return self._cancel(attempt) or self._unless_running(attempt, DropBlocks(attempt))
-
-    def _unless_running(self, attempt: AttemptId, action: Action) -> list[Action]:
-        return [] if any(slot.attempt == attempt for slot in self._slots) else [action]
+        running = any(slot.attempt == attempt for slot in self._slots)
+        return self._cancel(attempt) or ([] if running else [DropBlocks(attempt)])
 
     def _drop_job(self, job: JobId) -> list[Action]:
         self._stages = {s: stage for s, stage in self._stages.items() if s.job != job.number}
@@ -264,9 +286,10 @@ class ExecutorCore:
 
     def _slot_answered(self, event: SlotAnswered) -> list[Action]:
         slot, answer = self._slots[event.slot], event.answer
-        if slot.state is not SlotState.RUNNING or slot.attempt != answer.attempt:
+        work = slot.work
+        if slot.state is not SlotState.RUNNING or work is None or work.attempt != answer.attempt:
             return []  # it was cancelled in the meantime, and its slot is dying
-        slot.state, slot.attempt = SlotState.IDLE, None
+        slot.state, slot.work, slot.held_bytes = SlotState.IDLE, None, event.held_bytes
         actions: list[Action]
         if isinstance(answer, AttemptDone):
             self._holdings.finish(answer.attempt, answer.report)
@@ -274,8 +297,11 @@ class ExecutorCore:
             actions = [KeepBlocks(answer.attempt), Send(succeeded)]
         else:
             self._holdings.drop(answer.attempt)
-            failed = AttemptFailed(answer.attempt, answer.failure)
-            actions = [DropBlocks(answer.attempt), Send(failed)]
+            actions = [
+                DropBlocks(answer.attempt),
+                *self._failed(work, answer.failure, answer.directory),
+            ]
+        actions += give_back([slot], held_bytes_max(self._setup))
         return actions + self._fill_slots()
 
     def _slot_died(self, event: SlotDied, now: float) -> list[Action]:
@@ -284,27 +310,31 @@ class ExecutorCore:
         # A slot that is ending by itself hangs up first, and keeps its own exit code if we kill it then.
         if slot.hung_up and event.killed and event.exit_code == -signal.SIGKILL:
             how = "closed its connection and was killed"
-        idle = slot.attempt is None
+        if event.starved and slot.state is SlotState.RUNNING:
+            slot.overrun = f"the slot running {slot.attempt} was killed by the system for memory"
+        by_itself = slot.attempt is None and slot.state is not SlotState.DYING
         actions = self._bury(slot, how)
-        if idle:
+        if by_itself:
             slot.state, slot.rests_until = SlotState.RESTING, now + FORK_PAUSE_S
         else:
             actions.append(ForkSlot(slot.number))
-        return actions + self._after_deaths(now)
+        return actions + self._after_deaths(now) + self._fill_slots()
 
     def _bury(self, slot: Slot, how: str) -> list[Action]:
         """Settle what a dead slot was running; it is to be forked again."""
         actions: list[Action] = [ClearSpill(slot.number)]
-        attempt, cancelled = slot.attempt, slot.state is SlotState.DYING
-        slot.state, slot.attempt, slot.hung_up = SlotState.FORKING, None, False
-        if attempt is not None:
-            self._holdings.drop(attempt)
-            actions.append(DropBlocks(attempt))
-            if self._fenced is None:
-                failure = Failure(FailureKind.PROCESS_DIED, f"the slot running {attempt} {how}")
-                word = AttemptCancelled(attempt) if cancelled else AttemptFailed(attempt, failure)
-                actions.append(Send(word))
-        return actions
+        starved, cancelled = slot.overrun, slot.state is SlotState.DYING
+        if (work := slot.dies()) is None:
+            return actions
+        self._holdings.drop(work.attempt)
+        actions.append(DropBlocks(work.attempt))
+        if self._fenced is not None:
+            return actions
+        if cancelled and not starved:
+            return [*actions, Send(AttemptCancelled(work.attempt))]
+        kind = FailureKind.OUT_OF_MEMORY if starved else FailureKind.PROCESS_DIED
+        what = starved or f"the slot running {work.attempt} {how}"
+        return actions + self._failed(work, Failure(kind, what), overran=bool(starved))
 
     def _template_died(self, exit_code: int, now: float) -> list[Action]:
         how = f"died with its template, which {describe_exit(exit_code)}"
@@ -354,8 +384,9 @@ class ExecutorCore:
         reason, self._fenced, self._heard_at = self._fenced, None, now
         return [DropAllBlocks(), Rejoin(reason)]
 
-    def _tick(self, now: float) -> list[Action]:
+    def _tick(self, tick: Tick, now: float) -> list[Action]:
         actions: list[Action] = []
+        self.directories.measured(tick.room)
         for slot in self._slots:
             if slot.state is SlotState.RESTING and now >= slot.rests_until:
                 slot.state = SlotState.FORKING
@@ -363,7 +394,6 @@ class ExecutorCore:
         if now - self._heard_at > KNOCK_AFTER_S and self._fenced is None:
             actions.append(Send(KeepAlive()))
         if now - self._heard_at > self._setup.lease_s:
-            actions += self._fence(
-                f"nothing heard from the scheduler for {self._setup.lease_s:g} s", now
-            )
+            reason = f"nothing heard from the scheduler for {self._setup.lease_s:g} s"
+            actions += self._fence(reason, now)
         return actions

@@ -28,8 +28,19 @@ from flowgrid_executor.slot_protocol import (
 
 
 class SlotAnswered(msgspec.Struct, frozen=True):
+    """`held_bytes` is what its process still holds when the attempt has ended."""
+
     slot: int
     answer: FromSlot
+    held_bytes: int = 0
+
+
+class SlotOverran(msgspec.Struct, frozen=True):
+    """The attempt in a slot uses more memory than it was given."""
+
+    slot: int
+    attempt: AttemptId
+    used_bytes: int
 
 
 class SlotHungUp(msgspec.Struct, frozen=True):
@@ -68,7 +79,9 @@ class BlocksFetched(msgspec.Struct, frozen=True):
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """Time has passed."""
+    """Time has passed. `room` is how much of each local directory's file system is free, from 0 to 1."""
+
+    room: tuple[float, ...] = ()
 
 
 class DriverSpoke(msgspec.Struct, frozen=True):
@@ -92,6 +105,7 @@ Event: TypeAlias = (
     ToExecutor
     | SlotForked
     | SlotAnswered
+    | SlotOverran
     | SlotHungUp
     | SlotDied
     | TemplateDied
@@ -129,10 +143,12 @@ class KeepBlocks(msgspec.Struct, frozen=True):
 
 
 class FetchBlocks(msgspec.Struct, frozen=True):
-    """Copy the attempt's block file from another executor, and say when it has ended."""
+    """Copy the attempt's block file from another executor into a local directory, and say when it has
+    ended."""
 
     attempt: AttemptId
     source: ExecutorAddress
+    directory: str
 
 
 class DropBlocks(msgspec.Struct, frozen=True):
@@ -147,6 +163,13 @@ class DropJobBlocks(msgspec.Struct, frozen=True):
 
 class DropAllBlocks(msgspec.Struct, frozen=True):
     pass
+
+
+class ExcludeDirectory(msgspec.Struct, frozen=True):
+    """Nothing is written to this local directory any more: tell people why."""
+
+    directory: str
+    reason: str
 
 
 class RunDriver(msgspec.Struct, frozen=True):
@@ -210,6 +233,7 @@ Action: TypeAlias = (
     | DropBlocks
     | DropJobBlocks
     | DropAllBlocks
+    | ExcludeDirectory
     | RunDriver
     | KillDriver
     | ReadDriver

@@ -43,6 +43,7 @@ from flowgrid_executor.kernels.duckdb_kernel import (
 )
 from flowgrid_executor.kernels.kernel import Guard, Rescannable
 from flowgrid_executor.kernels.python_kernel import PythonCall
+from flowgrid_executor.memory import chunk_bytes
 from flowgrid_executor.progress import ProgressPage
 from flowgrid_executor.scans import (
     NO_COLUMNS,
@@ -53,7 +54,7 @@ from flowgrid_executor.scans import (
     file_view,
     range_query,
 )
-from flowgrid_executor.shuffle.writer import ROW_HASH, write_blocks
+from flowgrid_executor.shuffle.writer import CHUNK_BYTES_MAX, ROW_HASH, write_blocks
 from flowgrid_executor.slot_protocol import RunAttempt
 
 # What only some fragments need (sinks with fsspec and Parquet's writer, sockets) is imported where it is
@@ -63,6 +64,10 @@ if TYPE_CHECKING:
 
 _Attach = Callable[[duckdb.DuckDBPyConnection], None]
 """Make a relation known, under its name, to the cursor that will read it."""
+
+
+class LocalDirectoryError(OSError):
+    """Blocks cannot be written where they should be."""
 
 
 class FragmentRun:
@@ -119,19 +124,22 @@ class FragmentRun:
         reader = self._kernel.stream(
             relation.project(f"*, {row_hash} AS {quote_name(ROW_HASH)}"), self._batch_rows
         )
-        written = write_blocks(
-            Path(self._request.directory, file_name(self._request.attempt)),
-            output,
-            self._request.attempt.partition,
-            reader.schema,
-            kernel_batches(reader),
-            self._range_bounds() if output.partitioning == "range" else None,
-        )
+        bounds = self._range_bounds() if output.partitioning == "range" else None
+        path = Path(self._request.directory, file_name(self._request.attempt))
+        partition, batches = self._request.attempt.partition, kernel_batches(reader)
+        try:
+            path.parent.mkdir(
+                exist_ok=True
+            )  # not the directory itself: without it, its disk is gone
+            chunk = chunk_bytes(CHUNK_BYTES_MAX, self._request.memory_bytes)
+            written = write_blocks(path, output, partition, reader.schema, batches, bounds, chunk)
+        except OSError as error:  # of the file: what the rows come from fails as the kernel's
+            raise LocalDirectoryError(error.errno, error.strerror, str(path)) from error
         return AttemptReport(
             rows_read=self._rows_read(),
             rows=written.rows,
             bytes=written.bytes,
-            digests=written.digests,
+            digest=written.digest,
         )
 
     def _range_bounds(self) -> pa.Array:

@@ -21,13 +21,17 @@ _decoder = msgspec.msgpack.Decoder(AttemptReport)
 
 
 class _Holding:
-    __slots__ = ("inputs", "report", "slices")
+    __slots__ = ("directory", "inputs", "report", "slices")
 
     def __init__(
-        self, inputs: tuple[StageOutputs, ...] = (), slices: tuple[Slice | None, ...] = ()
+        self,
+        inputs: tuple[StageOutputs, ...] = (),
+        slices: tuple[Slice | None, ...] = (),
+        directory: str = "",
     ) -> None:
         self.inputs = inputs
         self.slices = slices
+        self.directory = directory
         self.report: bytes | None = None
 
     def claim(self, attempt: AttemptId) -> HeldAttempt:
@@ -43,7 +47,7 @@ class Holdings:
         self._held: dict[AttemptId, _Holding] = {}
 
     def begin(self, request: RunAttempt) -> None:
-        self._held[request.attempt] = _Holding(request.inputs, request.slices)
+        self._held[request.attempt] = _Holding(request.inputs, request.slices, request.directory)
 
     def finish(self, attempt: AttemptId, report: AttemptReport) -> None:
         self._held[attempt].report = _encoder.encode(report)
@@ -52,6 +56,11 @@ class Holdings:
         """Blocks that another executor's attempt wrote are here now."""
         self._held[attempt] = _Holding()
         self.finish(attempt, report)
+
+    def directory_of(self, attempt: AttemptId) -> str:
+        """Where it wrote; "" for what is not held, or was fetched from another executor."""
+        held = self._held.get(attempt)
+        return held.directory if held is not None else ""
 
     def drop(self, attempt: AttemptId) -> None:
         self._held.pop(attempt, None)

@@ -16,6 +16,7 @@ from flowgrid.protocol.codec import (
     DecodeError,
     executor_envelopes,
     heartbeats,
+    signs_of_life,
     to_executor_envelopes,
 )
 from flowgrid.protocol.messages import (
@@ -51,6 +52,8 @@ class SchedulerLink:
         self._epoch: int | None = None
         self._sent = 0
         self._received = 0
+        self._promised = 0
+        """What the scheduler has sent, by its last sign of life that counted."""
         self._past: set[int] = set()
         """Epochs of schedulers that others have followed: their last words may still arrive."""
         self._newcomer: int | None = None
@@ -70,6 +73,7 @@ class SchedulerLink:
         if self._heartbeat is None:
             identity = str(self._executor).encode()
             self._heartbeat = connect_dealer(self._context, address, identity, self._keys)
+            self._promised = 0
 
     def close(self) -> None:
         for socket in self.sockets:
@@ -85,10 +89,22 @@ class SchedulerLink:
         self._sent += 1
         return []
 
-    def beat(self, blocks_bytes: int, running: Sequence[AttemptProgress]) -> None:
+    def beat(
+        self,
+        blocks_bytes: int,
+        running: Sequence[AttemptProgress],
+        excluded_directories: tuple[str, ...] = (),
+    ) -> None:
         if self._heartbeat is None:
             return
-        beat = Heartbeat(self._executor, self._sent, self._received, blocks_bytes, tuple(running))
+        beat = Heartbeat(
+            self._executor,
+            self._sent,
+            self._received,
+            blocks_bytes,
+            tuple(running),
+            excluded_directories,
+        )
         try:
             self._heartbeat.send(heartbeats.encode(beat), zmq.DONTWAIT)
         except zmq.Again:
@@ -104,9 +120,20 @@ class SchedulerLink:
                 continue  # if it was for us, the next envelope shows the gap
             if envelope.executor == self._executor:
                 happened += self._open(envelope)
-        if self._heartbeat in readable and self._heartbeat is not None and _drain(self._heartbeat):
-            happened.append(SchedulerHeard())
+        if self._heartbeat in readable and self._heartbeat is not None:
+            happened += self._signs_of_life(_drain(self._heartbeat))
         return happened
+
+    def _signs_of_life(self, frames: Sequence[bytes]) -> list[SchedulerHeard]:
+        """They count only as long as what was promised before has come: a scheduler whose other words
+        do not arrive is as good as silent."""
+        if not frames or self._received < self._promised:
+            return []
+        try:
+            self._promised = signs_of_life.decode(frames[-1])
+        except DecodeError:
+            return []
+        return [SchedulerHeard()]
 
     def _open(self, envelope: ToExecutorEnvelope) -> Sequence[ToExecutor | LinkBroken]:
         if self._broken:

@@ -8,7 +8,6 @@ nothing else.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import signal
@@ -19,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
+import msgspec
 import zmq
 
 from flowgrid.config import Config
@@ -44,6 +44,7 @@ from flowgrid_executor.events import (
     DropBlocks,
     DropJobBlocks,
     Event,
+    ExcludeDirectory,
     Exit,
     FetchBlocks,
     KeepBlocks,
@@ -58,7 +59,7 @@ from flowgrid_executor.events import (
     StopRequested,
     Tick,
 )
-from flowgrid_executor.executor_setup import ExecutorSetup
+from flowgrid_executor.executor_setup import ExecutorSetup, spill_name
 from flowgrid_executor.outbox import Outbox
 from flowgrid_executor.progress import read_progress
 from flowgrid_executor.scheduler_link import SchedulerLink
@@ -70,15 +71,14 @@ LEASE_SHARE = 0.8
 off has stopped working before others begin."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What the command line says."""
 
     scheduler: str
     name: str
     slot_count: int
     threads_per_slot: int
-    directory: Path
+    directories: tuple[Path, ...]
     memory_bytes: int
     bind: str
     keys_directory: str
@@ -86,16 +86,21 @@ class Options:
     ready_fd: int | None
     config: Config
 
+    @property
+    def home(self) -> Path:
+        return self.directories[0]
+
     def setup(self) -> ExecutorSetup:
         return ExecutorSetup(
             slot_count=self.slot_count,
             threads_per_slot=self.threads_per_slot,
             memory_bytes=self.memory_bytes,
-            directory=str(self.directory),
+            directory=str(self.home),
             host=host_identity(),
             settings=self.config.to_conf(),
             keys_directory=self.keys_directory,
             lease_s=self.config.executor_heartbeat_timeout_s * LEASE_SHARE,
+            more_directories=tuple(map(str, self.directories[1:])),
         )
 
 
@@ -105,10 +110,12 @@ def run_executor(options: Options, slots: Slots) -> int:
     with (
         zmq.Context() as context,
         # In a cluster that is owned the parent is the cluster's: if it is gone, so is the cluster.
-        contextlib.closing(BlockStore(options.directory, options.owner_fd is None)) as store,
+        contextlib.closing(
+            BlockStore(*options.directories, parents=options.owner_fd is None)
+        ) as store,
         admission(context, keys),
         contextlib.closing(
-            BlockServer(context, options.bind, options.directory, keys)
+            BlockServer(context, options.bind, options.directories, keys)
         ) as block_server,
         _signals(options.owner_fd is not None) as signals,
     ):
@@ -140,9 +147,12 @@ class ExecutorServer:
         self._data_address = data_address
         self._context = context
         self._keys = keys
-        self._copier = BlockCopier(context, keys, self._setup.host, options.directory)
+        self._copier = BlockCopier(context, keys, self._setup.host)
         self._drivers = DriverProcesses(
-            options.scheduler, options.keys_directory, options.directory, store.clear
+            options.scheduler,
+            options.keys_directory,
+            options.home,
+            lambda folder: store.clear(folder.name),
         )
         self._core = ExecutorCore(self._setup, time.monotonic())
         self._poller = zmq.Poller()
@@ -162,8 +172,8 @@ class ExecutorServer:
         interval_s = self._options.config.executor_heartbeat_interval_s
         beat_at = time.monotonic()
         while self._exit is None:
-            due = self._outbox.due(self._core.has_backlog)
-            arrived = self._wait(signals, max(min(beat_at, due) - time.monotonic(), 0.0))
+            due = min(beat_at, self._outbox.due(self._core.has_backlog), self._slots.look_at)
+            arrived = self._wait(signals, max(due - time.monotonic(), 0.0))
             happened: list[Event] = [*self._link.events(arrived)]
             if self._copier.fileno() in arrived:
                 happened += self._copier.ended()
@@ -176,10 +186,13 @@ class ExecutorServer:
             if self._options.owner_fd in arrived:
                 happened.append(StopRequested("its owner is gone"))
             now = time.monotonic()
+            if now >= self._slots.look_at:
+                happened += self._slots.overruns()
             if now >= beat_at:
                 beat_at = now + interval_s
-                self._link.beat(self._store.bytes_held, self._progress(now))
-                happened.append(Tick())
+                excluded = self._core.directories.excluded()
+                self._link.beat(self._store.bytes_held, self._progress(now), excluded)
+                happened.append(Tick(self._store.room()))
             self._settle(happened, now)
         if self._exit.refused:
             self._say(self._exit.reason)
@@ -234,7 +247,7 @@ class ExecutorServer:
             case KeepBlocks():
                 self._store.keep(action.attempt)
             case FetchBlocks():
-                self._copier.fetch(action.attempt, action.source)
+                self._copier.fetch(action)
             case DropBlocks():
                 self._store.drop(action.attempt)
             case DropJobBlocks():
@@ -242,7 +255,9 @@ class ExecutorServer:
             case DropAllBlocks():
                 self._store.drop_all()
             case ClearSpill():
-                self._store.clear(Path(self._setup.spill_directory(action.slot)))
+                self._store.clear(spill_name(action.slot))
+            case ExcludeDirectory():
+                self._say(f"{action.directory} is excluded: {action.reason}")
             case RunDriver():
                 self._drivers.run(action.driver, action.spec)
             case KillDriver():
@@ -288,6 +303,7 @@ class ExecutorServer:
                 host=self._setup.host,
                 directory=self._setup.directory,
                 data_address=self._data_address,
+                more_directories=self._setup.more_directories,
             ),
             slots=self._setup.slot_count,
             memory_bytes=self._setup.memory_bytes,

@@ -36,8 +36,11 @@ _OPEN_FILES_MAX = 64
 """Files that one attempt has open; above it the one not used for longest is finished."""
 
 _ROW_GROUP_ROWS = 1_000_000
+_NO_END = 1 << 62
 _HELD_BYTES_MAX = 128 * MIB
 """Rows waiting for their Parquet row group to be full, over all open files."""
+
+_FILE_BYTES = "target_file_bytes"
 
 _HARMLESS = re.compile(
     r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL\(.*\)|FLOAT|DOUBLE|BOOLEAN|DATE|TIME(STAMP)?(_\w+)?"
@@ -96,7 +99,7 @@ class SinkWriter:
         for batch in batches:
             rows = _rows_of(batch, keys, schema)
             for directory, part in self._parts(batch, rows, keys):
-                self._file(directory, rows_schema).write(part)
+                self._write(directory, rows_schema, part)
             self._bound_held_bytes()
         if not keys and not self._opened and self._attempt.partition == 0:
             self._file("", rows_schema)  # an empty result still says which columns it has
@@ -129,6 +132,13 @@ class SinkWriter:
             )
         return parts
 
+    def _write(self, directory: str, schema: pa.Schema, rows: pa.RecordBatch) -> None:
+        while rows.num_rows:
+            file = self._file(directory, schema)
+            rows = rows.slice(file.write(rows))
+            if file.is_full:
+                self._finish_file(directory)
+
     def _file(self, directory: str, schema: pa.Schema) -> _SinkFile:
         file = self._open.pop(directory, None)
         if file is None:
@@ -142,6 +152,8 @@ class SinkWriter:
         number = self._opened.get(directory, 0)
         self._opened[directory] = number + 1
         again = f"-{number}" if number else ""
+        if _FILE_BYTES in self._sink.options:  # rows in order are in files whose names are in order
+            again = f"-{number:05d}"
         name = (
             f"part-{self._attempt.partition:05d}-{self._attempt.number}{again}.{self._sink.format}"
         )
@@ -149,7 +161,8 @@ class SinkWriter:
         full_path = posixpath.join(self._folder, path)
         self._filesystem.makedirs(posixpath.dirname(full_path), exist_ok=True)
         stream = self._filesystem.open(full_path, "wb")
-        return _SinkFile(path, stream, _open_format(self._sink, stream, schema, self._header))
+        format_ = _open_format(self._sink, stream, schema, self._header)
+        return _SinkFile(path, stream, format_, _file_bytes(self._sink))
 
     def _finish_file(self, directory: str) -> None:
         self._written.append(self._open.pop(directory).finish())
@@ -164,7 +177,8 @@ class _Format(Protocol):
 
     held_bytes: int
 
-    def write(self, rows: pa.RecordBatch) -> None: ...
+    def write(self, rows: pa.RecordBatch) -> int:
+        """Take some of the rows, from the first on, and say how many."""
 
     def flush(self) -> None: ...
 
@@ -172,15 +186,22 @@ class _Format(Protocol):
 
 
 class _SinkFile:
-    def __init__(self, path: str, stream: Any, format_: _Format) -> None:
+    def __init__(self, path: str, stream: Any, format_: _Format, bytes_target: int) -> None:
         self._path = path
         self._stream = stream
+        self._bytes_target = bytes_target
         self.format = format_
         self._rows = 0
 
-    def write(self, rows: pa.RecordBatch) -> None:
-        self._rows += rows.num_rows
-        self.format.write(rows)
+    def write(self, rows: pa.RecordBatch) -> int:
+        taken = self.format.write(rows)
+        self._rows += taken
+        return taken
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is in the file already makes it as large as it should be."""
+        return int(self._stream.tell()) >= self._bytes_target
 
     def finish(self) -> WrittenFile:
         self.format.close()
@@ -193,19 +214,24 @@ class _SinkFile:
 
 
 class _Parquet:
-    """Row groups of a million rows or of the bytes that may be held, whichever is less."""
+    """Row groups of so many rows, or less where a file, or what may be held, has fewer bytes."""
 
-    def __init__(self, stream: Any, schema: pa.Schema, compression: str) -> None:
+    def __init__(self, stream: Any, schema: pa.Schema, sink: SinkOutput) -> None:
+        compression = sink.options.get("compression", "zstd")
         self._writer = pq.ParquetWriter(stream, schema, compression=compression)
+        self._group_rows = int(sink.options.get("row_group_rows", _ROW_GROUP_ROWS))
+        self._group_bytes = _file_bytes(sink)
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self.held_bytes = 0
 
-    def write(self, rows: pa.RecordBatch) -> None:
-        self._held.append(rows)
-        self._held_rows += rows.num_rows
-        self.held_bytes += rows.nbytes
-        if self._held_rows >= _ROW_GROUP_ROWS:
+    def write(self, rows: pa.RecordBatch) -> int:
+        part = rows.slice(0, self._group_rows - self._held_rows)
+        self._held.append(part)
+        self._held_rows += part.num_rows
+        self.held_bytes += part.nbytes
+        if self._held_rows >= self._group_rows or self.held_bytes >= self._group_bytes:
             self.flush()
+        return int(part.num_rows)
 
     def flush(self) -> None:
         if self._held:
@@ -228,8 +254,9 @@ class _Ipc:
         options = pa.ipc.IpcWriteOptions(compression=compression)
         self._writer = pa.ipc.new_file(stream, schema, options=options)
 
-    def write(self, rows: pa.RecordBatch) -> None:
+    def write(self, rows: pa.RecordBatch) -> int:
         self._writer.write_batch(rows)
+        return int(rows.num_rows)
 
     def flush(self) -> None:
         """Nothing is held."""
@@ -247,12 +274,13 @@ class _Lines:
         self._stream = stream
         stream.write(header.encode())
 
-    def write(self, rows: pa.RecordBatch) -> None:
+    def write(self, rows: pa.RecordBatch) -> int:
         lines = rows.column(0)
         first, last = (
             np.frombuffer(lines.buffers()[1], np.int32)[lines.offset + at] for at in (0, len(lines))
         )
         self._stream.write(lines.buffers()[2][int(first) : int(last)])
+        return int(rows.num_rows)
 
     def flush(self) -> None:
         """Nothing is held."""
@@ -264,12 +292,16 @@ class _Lines:
 def _open_format(sink: SinkOutput, stream: Any, schema: pa.Schema, header: str) -> _Format:
     match sink.format:
         case "parquet":
-            return _Parquet(stream, schema, sink.options.get("compression", "zstd"))
+            return _Parquet(stream, schema, sink)
         case "ipc":
             return _Ipc(stream, schema, sink.options.get("compression"))
         case "csv" | "json":
             return _Lines(stream, header)
     raise ValueError(f"unknown sink format {sink.format!r}")
+
+
+def _file_bytes(sink: SinkOutput) -> int:
+    return int(sink.options.get(_FILE_BYTES, _NO_END))
 
 
 def _rows_of(batch: pa.RecordBatch, keys: int, schema: pa.Schema) -> pa.RecordBatch:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.reports import AttemptReport
+from flowgrid_executor.ceiling import Ceiling
 from flowgrid_executor.slot_channel import Channel
 from flowgrid_executor.slot_protocol import (
     AttemptBroke,
@@ -37,9 +38,12 @@ def run_slot(stream: socket.socket, run_attempt: Runner) -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(_FIRST_TO_GO)
     channel = Channel(stream, RunAttempt)
+    ceiling = Ceiling()
     while True:
         try:
-            channel.send(answer(channel.receive(), run_attempt))
+            request = channel.receive()
+            ceiling.rise_to(request.memory_bytes)
+            channel.send(answer(request, run_attempt))
         except (EOFError, OSError):
             return
 
@@ -49,7 +53,7 @@ def answer(request: RunAttempt, run_attempt: Runner) -> FromSlot:
     try:
         return AttemptDone(request.attempt, run_attempt(request))
     except AttemptError as error:
-        return AttemptBroke(request.attempt, error.failure)
+        return AttemptBroke(request.attempt, error.failure, error.directory)
     except MemoryError:
         failure = Failure(FailureKind.OUT_OF_MEMORY, f"{request.attempt} ran out of memory")
         return AttemptBroke(request.attempt, failure)

@@ -19,11 +19,12 @@ from flowgrid.protocol.reports import AttemptReport
 
 
 class AttemptError(Exception):
-    """Ends an attempt with a typed failure."""
+    """Ends an attempt with a typed failure; `directory` is the local one that is to blame for it."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, directory: str = "") -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.directory = directory
 
 
 # -- supervisor and slot ---------------------------------------------------------------------------
@@ -35,6 +36,7 @@ class RunAttempt(msgspec.Struct, frozen=True, tag=True):
     The attempt writes ``directory/file_name(attempt)`` and nothing else there; while it is being
     written, its name has a suffix that starts with a dot (``….tmp``), so that the leftovers of a killed
     attempt are found. `spill_directory` is the slot's own and is emptied when the slot dies.
+    `memory_bytes` is all that its process may use, `kernel_bytes` what the kernel may before it spills.
     `slices[i]` is what this task reads of input i; None is a broadcast. `host` is this executor's: a
     producer with the same host is mapped, any other fetched. `progress_path` is where the slot notes
     what it waits for (`progress`).
@@ -49,6 +51,7 @@ class RunAttempt(msgspec.Struct, frozen=True, tag=True):
     directory: str
     spill_directory: str
     memory_bytes: int
+    kernel_bytes: int
     threads: int
     host: str
     settings: dict[str, str]
@@ -62,8 +65,11 @@ class AttemptDone(msgspec.Struct, frozen=True, tag=True):
 
 
 class AttemptBroke(msgspec.Struct, frozen=True, tag=True):
+    """`directory` is that of the request which is to blame for a full or a bad disk."""
+
     attempt: AttemptId
     failure: Failure
+    directory: str = ""
 
 
 FromSlot: TypeAlias = AttemptDone | AttemptBroke
@@ -91,11 +97,13 @@ class SlotForked(msgspec.Struct, frozen=True, tag=True):
 
 
 class SlotDied(msgspec.Struct, frozen=True, tag=True):
-    """`exit_code` is negative for a signal, as in `subprocess`; `killed` says that we sent it."""
+    """`exit_code` is negative for a signal, as in `subprocess`; `killed` says that we sent it, and
+    `starved`, which only the supervisor finds, that the system did because memory ran out."""
 
     slot: int
     exit_code: int
     killed: bool = False
+    starved: bool = False
 
 
 FromTemplate: TypeAlias = SlotForked | SlotDied
@@ -105,8 +113,6 @@ def describe_exit(exit_code: int) -> str:
     """How a process ended, as the rest of a sentence; negative codes are signals."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
-    if exit_code == -signal.SIGKILL:
-        return "was killed by SIGKILL, perhaps for memory"
     try:
         return f"was killed by {signal.Signals(-exit_code).name}"
     except ValueError:  # a real-time signal has no name

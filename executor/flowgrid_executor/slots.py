@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+import signal
 import socket
 import subprocess
 from typing import TypeAlias
@@ -15,7 +16,8 @@ from typing import TypeAlias
 import msgspec
 
 from flowgrid.transport.processes import await_end
-from flowgrid_executor.events import SlotAnswered, SlotHungUp, TemplateDied
+from flowgrid_executor.events import SlotAnswered, SlotHungUp, SlotOverran, TemplateDied
+from flowgrid_executor.memory_watch import MemoryWatch
 from flowgrid_executor.slot_channel import Channel
 from flowgrid_executor.slot_protocol import (
     ForkSlot,
@@ -28,7 +30,9 @@ from flowgrid_executor.slot_protocol import (
 )
 from flowgrid_executor.template_process import spawn_template
 
-SlotEvent: TypeAlias = SlotForked | SlotAnswered | SlotHungUp | SlotDied | TemplateDied
+SlotEvent: TypeAlias = (
+    SlotForked | SlotAnswered | SlotOverran | SlotHungUp | SlotDied | TemplateDied
+)
 
 _MESSAGE_BYTES_MAX = 4096
 _END_S = 5.0
@@ -47,6 +51,7 @@ class Slots:
         self._runner = runner
         self._selector = selectors.EpollSelector()
         self._channels: dict[int, Channel[FromSlot]] = {}
+        self._memory = MemoryWatch()
         self._adopt(template or spawn_template(runner))
 
     def fileno(self) -> int:
@@ -81,6 +86,16 @@ class Slots:
             channel.send(request)
         if channel.unsent:
             self._watch(slot, channel)
+        self._memory.begin(slot, request.attempt, request.memory_bytes)
+
+    @property
+    def look_at(self) -> float:
+        """When `overruns` should be called, as `time.monotonic` counts."""
+        return self._memory.due_at
+
+    def overruns(self) -> list[SlotOverran]:
+        """The slots that use more memory than they should."""
+        return self._memory.look()
 
     def events(self) -> list[SlotEvent]:
         """What has happened since the last call."""
@@ -115,7 +130,7 @@ class Slots:
                 channel.flush()
             self._watch(slot, channel)
         answers, is_open = channel.arrived()
-        happened: list[SlotEvent] = [SlotAnswered(slot, answer) for answer in answers]
+        happened: list[SlotEvent] = [self._answered(slot, answer) for answer in answers]
         if not is_open:
             self._selector.unregister(channel.stream)
             happened.append(SlotHungUp(slot))
@@ -136,11 +151,18 @@ class Slots:
             if isinstance(message, SlotDied):
                 # It may have answered just before: that counts.
                 answers, _ = self._channels[message.slot].arrived()
-                happened += [SlotAnswered(message.slot, answer) for answer in answers]
+                happened += [self._answered(message.slot, answer) for answer in answers]
                 self._forget(message.slot)
+                if message.exit_code == -signal.SIGKILL and not message.killed:
+                    starved = self._memory.oom_killer_struck()
+                    message = msgspec.structs.replace(message, starved=starved)
             else:
                 self._forked = True
+                self._memory.open(message.slot, message.pid)
             happened.append(message)
+
+    def _answered(self, slot: int, answer: FromSlot) -> SlotAnswered:
+        return SlotAnswered(slot, answer, self._memory.end(slot))
 
     def _template_died(self) -> TemplateDied:
         self._selector.unregister(self._control)
@@ -154,6 +176,7 @@ class Slots:
         with contextlib.suppress(KeyError):  # it hung up before
             self._selector.unregister(channel.stream)
         channel.stream.close()
+        self._memory.close(slot)
 
     def _watch(self, slot: int, channel: Channel[FromSlot]) -> None:
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)

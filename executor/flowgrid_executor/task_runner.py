@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import resource
 import time
 import traceback
@@ -21,7 +22,7 @@ from flowgrid.protocol.fragment import (
     TaskInputs,
 )
 from flowgrid.protocol.reports import AttemptReport
-from flowgrid_executor.fragment_run import FragmentRun, input_paths
+from flowgrid_executor.fragment_run import FragmentRun, LocalDirectoryError, input_paths
 from flowgrid_executor.kernels.duckdb_kernel import (
     DuckDbKernel,
     kernel_failure,
@@ -52,7 +53,7 @@ def run_attempt(request: RunAttempt) -> AttemptReport:
             inputs = codec.task_inputs.decode(request.task)
         _kernel.begin(
             request.threads,
-            request.memory_bytes,
+            request.kernel_bytes,
             request.spill_directory,
             seed=fragment.seed * 1_000_003 + request.attempt.partition,
             joins_as_written=fragment.joins_as_written,
@@ -62,7 +63,8 @@ def run_attempt(request: RunAttempt) -> AttemptReport:
         ) as fragment_run:
             report = fragment_run.run()
     except Exception as error:
-        raise AttemptError(_failure(guard.raised or error, inputs)) from error
+        failure = _failure(guard.raised or error, inputs, request.spill_directory)
+        raise AttemptError(failure, _directory_at_fault(failure, request)) from error
     finally:
         _kernel.end()
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -83,19 +85,39 @@ _DISK_ERRORS = {
     errno.EROFS: FailureKind.DISK_BAD,
 }
 
+_OWN_DISK_ERRORS = _DISK_ERRORS | dict.fromkeys(
+    (
+        *(errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM),
+        *(errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.EUCLEAN),
+    ),
+    FailureKind.DISK_BAD,
+)
+"""In a directory that we have made ourselves."""
 
-def _failure(error: Exception, inputs: TaskInputs) -> Failure:
+
+def _directory_at_fault(failure: Failure, request: RunAttempt) -> str:
+    """Which local directory is full or bad; "" if it is another's place that is."""
+    disk = failure.kind in (FailureKind.DISK_FULL, FailureKind.DISK_BAD)
+    spilling = disk or failure.kind is FailureKind.OUT_OF_MEMORY
+    if spilling and request.spill_directory in failure.message:
+        return os.path.dirname(request.spill_directory)
+    return request.directory if disk and request.directory in failure.message else ""
+
+
+def _failure(error: Exception, inputs: TaskInputs, spill_directory: str = "") -> Failure:
     match error:
         case AttemptError():
             return error.failure
         case StageReadError():
             return Failure(FailureKind.FETCH_FAILED, str(error), fetch=error.failure)
         case KernelError() | duckdb.Error():
-            failure = kernel_failure(str(error))
+            failure = kernel_failure(str(error), spill_directory)
             named = any(path in failure.message for path in input_paths(inputs.splits))
             if named and failure.kind is FailureKind.QUERY_ERROR:
                 return Failure(FailureKind.INPUT_INVALID, failure.message)
             return failure
+        case LocalDirectoryError(errno=number) if number in _OWN_DISK_ERRORS:
+            return Failure(_OWN_DISK_ERRORS[number], str(error))
         case OSError(errno=number) if number in _DISK_ERRORS:
             return Failure(_DISK_ERRORS[number], str(error))
         case MemoryError():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
 
 from flowgrid.errors import PlanError
 
@@ -19,8 +20,7 @@ Define: TypeAlias = Callable[[Mapping[str, "Node"]], "Node"]
 """A view's query over the relations that there are when somebody reads it."""
 
 
-@dataclass
-class _Relation:
+class _Relation(msgspec.Struct):
     name: str
     kind: Kind
     meaning: Node | Define

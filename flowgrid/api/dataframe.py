@@ -17,7 +17,6 @@ from flowgrid.api.functions import count
 from flowgrid.api.grouped import GroupedDataFrame
 from flowgrid.api.selections import Selected
 from flowgrid.errors import PlanError
-from flowgrid.logical.explain import explain
 from flowgrid.logical.nodes import Limit, Node, SetOperation
 
 if TYPE_CHECKING:
@@ -212,19 +211,32 @@ class DataFrame:
         """The rows of all frames, duplicates kept, columns matched by name."""
         return self._new(shaping.union([self.node, *(other.node for other in others)]))
 
-    def intersect(self, other: DataFrame) -> DataFrame:
-        """The distinct rows that both frames have, columns matched by position."""
-        return self._new(SetOperation(self.node, other.node, "intersect"))
+    def intersect(self, other: DataFrame, *, distinct: bool = True) -> DataFrame:
+        """The rows that both frames have, each once or as often as both; columns by position."""
+        return self._new(SetOperation(self.node, other.node, "intersect", not distinct))
 
-    def except_(self, other: DataFrame) -> DataFrame:
-        """The distinct rows that `other` does not have, columns matched by position."""
-        return self._new(SetOperation(self.node, other.node, "except"))
+    def except_(self, other: DataFrame, *, distinct: bool = True) -> DataFrame:
+        """The rows without those of `other`, each once or as often as is left."""
+        return self._new(SetOperation(self.node, other.node, "except", not distinct))
 
     # -- layout and the user's own code --------------------------------------------------------
 
     def repartition(self, count: int | None = None, *keys: IntoColumn) -> DataFrame:
         """The same rows in `count` partitions, by hash of `keys` or dealt out evenly."""
         return self._new(shaping.repartition(self.node, count, keys))
+
+    def sql(
+        self,
+        text: str,
+        params: Sequence[object] | Mapping[str, object] | None = None,
+        **frames: DataFrame,
+    ) -> DataFrame:
+        """A query in DuckDB's dialect over this frame, ``self``, and others by names of your own:
+        ``df.sql("FROM self WHERE a NOT IN (SELECT b FROM other)", other=df2)``."""
+        from flowgrid.api.statements import query_over
+
+        nodes = {name: frame.node for name, frame in {"self": self, **frames}.items()}
+        return self._new(query_over(text, params, nodes, self.engine))
 
     def map_batches(
         self,
@@ -276,21 +288,9 @@ class DataFrame:
         "adaptive" tells of the last run of this very frame what was changed as real sizes came in.
         Raises `PlanError` if there was none.
         """
-        match kind:
-            case "logical":
-                return explain(self.node)
-            case "optimized":
-                from flowgrid.optimizer.optimizer import optimize
+        from flowgrid.api import display
 
-                return explain(optimize(self.node))
-            case "stages":
-                return self.engine.explain_stages(self.node)
-            case "adaptive":
-                changes = self.engine.explain_changes(self.node)
-                if not changes:
-                    raise PlanError("explain('adaptive'): this frame has not run; collect() it")
-                return changes
-        raise PlanError(f"explain({kind!r}): logical, optimized, stages or adaptive")
+        return display.plan_text(self.engine, self.node, kind)
 
     def __repr__(self) -> str:
         from flowgrid.api.display import schema_text
@@ -333,8 +333,7 @@ class DataFrame:
         return results.to_polars(self.collect())
 
     def to_pylist(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.collect().to_pylist()
-        return rows
+        return list(self.collect().to_pylist())
 
     def show(self, n: int = 10) -> None:
         """Run the plan as far as its first `n` rows and print them."""
@@ -361,9 +360,12 @@ class DataFrame:
         mode: Mode = "error",
         partition_by: Names = (),
         compression: str | None = None,
+        row_group_rows: int | None = None,
+        target_file_bytes: int | str | None = None,
     ) -> None:
         """Run the plan and write a directory of Parquet files, visible all at once or not at all."""
-        self._write(path, "parquet", mode, partition_by, compression=compression)
+        sizes = {"row_group_rows": row_group_rows, "target_file_bytes": target_file_bytes}
+        self._write(path, "parquet", mode, partition_by, compression=compression, **sizes)
 
     def write_ipc(
         self,

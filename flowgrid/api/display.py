@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from flowgrid.errors import PlanError
+from flowgrid.logical.explain import explain
+
 if TYPE_CHECKING:
+    from flowgrid.api.engine import Engine
+    from flowgrid.logical.nodes import Node
     from flowgrid.protocol.fragment import Field
 
 _CELL_WIDTH_MAX = 40
@@ -25,6 +30,25 @@ def schema_html(fields: Sequence[Field]) -> str:
         for field in fields
     )
     return f"<table><tr><th>column</th><th>type</th></tr>{rows}</table>"
+
+
+def plan_text(engine: Engine, node: Node, kind: str) -> str:
+    """The plan as `DataFrame.explain` tells it."""
+    match kind:
+        case "logical":
+            return explain(node)
+        case "optimized":
+            from flowgrid.optimizer.optimizer import optimize
+
+            return explain(optimize(node))
+        case "stages":
+            return engine.explain_stages(node)
+        case "adaptive":
+            changes = engine.explain_changes(node)
+            if not changes:
+                raise PlanError("explain('adaptive'): this frame has not run; collect() it")
+            return changes
+    raise PlanError(f"explain({kind!r}): logical, optimized, stages or adaptive")
 
 
 def show(table: pa.Table, more: bool) -> None:

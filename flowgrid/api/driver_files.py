@@ -83,7 +83,9 @@ def _directory(value: object) -> str:
 def _write(table: pa.Table, format: str, options: dict[str, str], file: IO[bytes]) -> None:
     match format:
         case "parquet":
-            pq.write_table(table, file, compression=options.get("compression", "zstd"))
+            rows = options.get("row_group_rows")
+            compression = options.get("compression", "zstd")
+            pq.write_table(table, file, int(rows) if rows else None, compression=compression)
         case "ipc":
             write_options = pa.ipc.IpcWriteOptions(compression=options.get("compression"))
             with pa.ipc.new_file(file, table.schema, options=write_options) as writer:

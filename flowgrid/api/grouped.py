@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
 from typing import Generic, TypeVar
 
 from flowgrid.api import functions
@@ -10,6 +11,7 @@ from flowgrid.api.column import Column, IntoColumn
 from flowgrid.api.selections import Selected, aggregate, named_expressions
 from flowgrid.errors import PlanError
 from flowgrid.expr.aggregates import has_aggregate
+from flowgrid.expr.names import column_named
 from flowgrid.expr.tree import to_sql
 from flowgrid.logical.nodes import Named, Node
 
@@ -20,7 +22,11 @@ class GroupedDataFrame(Generic[Frame]):
     """Rows by key. `agg` makes one row of each group; the other methods do so for whole columns."""
 
     def __init__(
-        self, node: Node, keys: Sequence[Named], frame_of: Callable[[Node], Frame]
+        self,
+        node: Node,
+        keys: Sequence[Named],
+        frame_of: Callable[[Node], Frame],
+        sets: tuple[tuple[int, ...], ...] | None = None,
     ) -> None:
         for key in keys:
             if has_aggregate(key.expression):
@@ -28,11 +34,38 @@ class GroupedDataFrame(Generic[Frame]):
         self._node = node
         self._keys = tuple(keys)
         self._frame_of = frame_of
+        self._sets = sets
+
+    def rollup(self) -> GroupedDataFrame[Frame]:
+        """Groups by all keys, by all but the last one, … and by none, in one frame.
+
+        Keys that a row is not grouped by are NULL there; ``agg("grouping(k) AS g")`` tells.
+        """
+        count = len(self._keys)
+        return self._by(tuple(range(some)) for some in range(count, -1, -1))
+
+    def cube(self) -> GroupedDataFrame[Frame]:
+        """Groups by every choice of the keys, in one frame, as `rollup` says."""
+        count = len(self._keys)
+        sizes = range(count, -1, -1)
+        return self._by(chosen for size in sizes for chosen in combinations(range(count), size))
+
+    def grouping_sets(self, *sets: Sequence[str]) -> GroupedDataFrame[Frame]:
+        """Groups by these choices of the keys: ``grouping_sets(["a", "b"], ["c"], [])``."""
+        names = [key.name for key in self._keys]
+        found = [[column_named(name, names, "grouping_sets") for name in one] for one in sets]
+        for name in names:
+            if not any(name in one for one in found):
+                raise PlanError(f"the key {name!r} of group_by is in none of the grouping_sets")
+        return self._by(tuple(names.index(name) for name in one) for one in found)
+
+    def _by(self, sets: Iterable[tuple[int, ...]]) -> GroupedDataFrame[Frame]:
+        return GroupedDataFrame(self._node, self._keys, self._frame_of, tuple(sets))
 
     def agg(self, *aggregates: Selected, **named: IntoColumn) -> Frame:
         """One row per group: the keys, then these aggregates (``"sum(x) / count(*)"`` too)."""
         wanted = named_expressions(self._node, aggregates, named, "agg")
-        return self._frame_of(aggregate(self._node, self._keys, wanted))
+        return self._frame_of(aggregate(self._node, self._keys, wanted, self._sets))
 
     def count(self) -> Frame:
         """The number of rows of each group, as ``count``."""

@@ -7,8 +7,8 @@ names nobody else has, and what should be seen is selected above.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from sqlglot import exp
 
 from flowgrid.api.column import Column, IntoColumn, flatten, into_column
@@ -26,8 +26,7 @@ _KINDS = {kind.value: kind for kind in JoinKind} | {
 }
 
 
-@dataclass(frozen=True)
-class _Key:
+class _Key(msgspec.Struct, frozen=True):
     """One equality of a join, each side over its own relation."""
 
     left: Expr

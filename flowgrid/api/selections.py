@@ -102,8 +102,16 @@ def _one_per_key(given: bool | Sequence[bool], count: int, what: str) -> Sequenc
     return values
 
 
-def aggregate(node: Node, keys: Sequence[Named], wanted: Sequence[Named]) -> Node:
-    """One row per distinct keys with these aggregates; every other column must be a key."""
+def aggregate(
+    node: Node,
+    keys: Sequence[Named],
+    wanted: Sequence[Named],
+    sets: tuple[tuple[int, ...], ...] | None = None,
+) -> Node:
+    """One row per distinct keys with these aggregates; every other column must be a key.
+
+    `sets` are choices of the keys, by index; there is a row per distinct keys of each choice.
+    """
     key_texts = frozenset(to_sql(key.expression) for key in keys)
     for one in wanted:
         if has_window(one.expression):
@@ -119,7 +127,7 @@ def aggregate(node: Node, keys: Sequence[Named], wanted: Sequence[Named]) -> Nod
     expressions = [one.expression for one in (*keys, *wanted)]
     computed, expressions = with_udf_columns(node, expressions)
     named = [Named(o.name, e) for o, e in zip((*keys, *wanted), expressions, strict=True)]
-    return Aggregate(computed, tuple(named[: len(keys)]), tuple(named[len(keys) :]))
+    return Aggregate(computed, tuple(named[: len(keys)]), tuple(named[len(keys) :]), sets)
 
 
 def drop(node: Node, names: Iterable[str | Sequence[str]]) -> Node:

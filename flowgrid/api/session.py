@@ -7,12 +7,13 @@ need.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from flowgrid.api.catalog import Catalog
+from flowgrid.closing import Closing
 from flowgrid.config import Config
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def connect(
     where = parse_master(master or submitted.master or "local", config)
     cluster = None
     if isinstance(where, LocalMaster):
-        config = dataclasses.replace(config, resume_name="")  # it dies with its driver
+        config = msgspec.structs.replace(config, resume_name="")  # it dies with its driver
         cluster = LocalCluster.start(where, config)
     try:
         from flowgrid.submit.execution import Engine  # sockets and messages: 60 ms
@@ -61,23 +62,12 @@ def connect(
     return Session(engine)
 
 
-class Session:
+class Session(Closing):
     """A driver's connection to a cluster, with its tables. Close it, or use it with `with`."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._catalog = Catalog()
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the session, and the cluster if it was started for it."""

@@ -48,6 +48,19 @@ def run(text: str, parameters: Parameters, catalog: Catalog, engine: Engine) -> 
             return _answer({"name": sorted(catalog, key=str.casefold)})
 
 
+def query_over(
+    text: str, parameters: Parameters, tables: Mapping[str, Node], engine: Engine
+) -> Node:
+    """A query's plan over these relations and no others. Raises `PlanError` for other statements."""
+    statement = parse_statement(text, parameters)
+    if not isinstance(statement, Query):
+        raise PlanError("a frame is asked with a query; session.sql(…) runs other statements")
+    catalog = Catalog()
+    for name, node in tables.items():
+        catalog.register(name, node)
+    return _bound(statement.tree, catalog, engine)
+
+
 def _bound(tree: Expr, catalog: Catalog, engine: Engine) -> Node:
     """The query's plan. A PIVOT without a list of values runs a query of its own to find them."""
 

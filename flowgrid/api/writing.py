@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from flowgrid.config import parse_bytes
 from flowgrid.errors import PlanError
 from flowgrid.expr.names import column_named
 from flowgrid.io.listing import local_path, protocol_of
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from flowgrid.api.engine import Engine
 
 _OPTIONS = {
-    "parquet": ("compression",),
+    "parquet": ("compression", "row_group_rows", "target_file_bytes"),
     "ipc": ("compression",),
     "csv": ("delimiter", "header"),
     "json": (),
 }
+
+_SIZES = ("row_group_rows", "target_file_bytes")
 
 
 def write(
@@ -44,6 +47,10 @@ def write(
     check_mode(mode)
     plan = Write(node, path if protocol_of(path) else local_path(path), format, mode, names, given)
     if protocol_of(path) == "memory":
+        if "target_file_bytes" in dict(given):
+            raise PlanError(
+                "memory: takes no target_file_bytes: the driver writes each file at once"
+            )
         from flowgrid.api.driver_files import write_here  # rare, and it needs pyarrow
 
         return write_here(engine, plan)
@@ -57,8 +64,19 @@ def _checked(format: str, options: Mapping[str, object]) -> tuple[tuple[str, str
         if name not in known:
             listed = ", ".join(known) or "none"
             raise PlanError(f"write_{format} has no option {name!r}; its options: {listed}")
-    return tuple(
-        (name, str(value).lower() if isinstance(value, bool) else str(value))
-        for name, value in options.items()
-        if value is not None
-    )
+    return tuple((name, _text(name, value)) for name, value in options.items() if value is not None)
+
+
+def _text(name: str, value: object) -> str:
+    """The option as it travels. Raises `PlanError` for a size that is none."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if name not in _SIZES:
+        return str(value)
+    try:
+        size = parse_bytes(str(value)) if name.endswith("_bytes") else int(str(value))
+    except ValueError as error:
+        raise PlanError(f"{name}={value!r}: {error}") from None
+    if size < 1:
+        raise PlanError(f"{name}={value!r} must be at least 1")
+    return str(size)

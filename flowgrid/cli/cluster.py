@@ -40,8 +40,18 @@ def scheduler(bind: str, state_dir: Path | None, keys: Path | None, conf: dict[s
 @click.option("--scheduler", required=True, help="The scheduler's address, tcp://host:port.")
 @click.option("--name", help="What people call it.  [default: executor-<process id>]")
 @click.option("--slots", type=click.IntRange(min=1), help="Attempts at a time.  [default: cores]")
-@click.option("--memory", help="For all slots, such as 4g.  [default: a share of the machine]")
-@click.option("--directory", type=click.Path(), help="Where blocks go; removed at the end.")
+@click.option(
+    "--memory",
+    help="What it may use with all its slots: kernels, user code, buffers; such as 4g.  "
+    "[default: a share of the machine]",
+)
+@click.option(
+    "--directory",
+    "directories",
+    type=click.Path(),
+    multiple=True,
+    help="Where blocks go; removed at the end. Several, one per disk, share the work.",
+)
 @click.option("--bind", default="tcp://127.0.0.1:0", show_default=True, help="For its readers.")
 @keys_option
 @conf_option
@@ -50,7 +60,7 @@ def executor(
     name: str | None,
     slots: int | None,
     memory: str | None,
-    directory: str | None,
+    directories: tuple[str, ...],
     bind: str,
     keys: Path | None,
     conf: dict[str, str],
@@ -69,10 +79,10 @@ def executor(
         "--name": name,
         "--slots": str(slots or cores()),
         "--memory": str(memory_bytes or executor_memory_bytes()),
-        "--directory": directory,
         "--bind": bind,
     }
-    given = (word for flag, value in flags.items() if value for word in (flag, value))
+    given = [word for flag, value in flags.items() if value for word in (flag, value)]
+    given += [word for one in directories for word in ("--directory", one)]
     _become("flowgrid_executor", given, keys, conf)
 
 

@@ -67,6 +67,8 @@ def _show(scheduler: str, found: ClusterStatus) -> None:
             console.print(f"{one.executor.name} is leaving: {one.leaving}", markup=False)
         if one.excluded:
             console.print(f"{one.executor.name} gets no new attempts: {one.excluded}", markup=False)
+        for directory in one.excluded_directories:
+            console.print(f"{one.executor.name} does without {directory}", markup=False)
     console.print(jobs)
     if found.programs:
         console.print(_programs(found.programs))

@@ -4,7 +4,9 @@ Attempts write below ``<path>/_flowgrid/<token>/``, which readers skip. The comm
 when ``commit.json`` appears there: it lists every file to move into place and every old one to remove.
 Before it nothing is visible; after it anybody can finish the work (`resume`), any number of times:
 what has been moved or removed is not there to be moved or removed again. Files on a local disk are
-durable before the commit point, and old ones go when the new ones are in place.
+durable before the commit point, and old ones go when the new ones are in place. Commits to one local
+directory take turns, from looking what is there to the last rename; two to one place of an
+object store at the same moment may both be published.
 
 While files are moved, FlowGrid's own readers wait (`flowgrid.io.listing`); others can tell by
 ``_SUCCESS``, which goes first and comes back last.
@@ -15,21 +17,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import math
 import os
 import posixpath
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from flowgrid.errors import ConfigError, OutputExistsError
 from flowgrid.ids import AttemptId
-from flowgrid.io.listing import MANIFEST, STAGING, local_path, protocol_of
-from flowgrid.io.staging_owner import Claim, Life, life_of, owner_of
+from flowgrid.io.listing import MANIFEST, STAGING, local_path, protocol_of, written_at
+from flowgrid.io.staging_owner import OWNER_FILE, Claim, Life, life_of, owner_of, turn
 from flowgrid.protocol.reports import WrittenFile
 
 MODES = ("error", "overwrite", "append")
@@ -63,15 +65,15 @@ class Staging:
 def prepare(path: str, mode: str, run: str = "") -> Staging:
     """A new staging place for output at `path`, which is this process's until `commit` or `abort`.
 
-    Finishes a commit that was interrupted there. Raises `OutputExistsError` if `mode` is "error" and
-    the directory holds anything that is not of this `run`, and `ConfigError` for an unknown mode.
+    Finishes a commit that was interrupted there, and removes what dead jobs left. Raises
+    `OutputExistsError` if `mode` is "error" and the directory holds anything that is not of this `run`,
+    and `ConfigError` for an unknown mode.
     """
     check_mode(mode)
     full = path if protocol_of(path) else local_path(path)
     output = _Output(full)
     for token in output.tokens():
-        if output.has_manifest(token) and output.life(token) is not Life.ALIVE:
-            output.roll_forward(token)
+        _clean_one(output, token, math.inf, dry_run=False)
     # What an earlier driver of this run has written may be this very write: `commit` will know.
     if not (run and output.has_files_of(run_tag(run))):
         _refuse_existing(output, mode)
@@ -102,11 +104,25 @@ def commit(
     there already, an earlier driver has published it, and nothing is published again.
     """
     output = _Output(staging.path)
-    if publication and output.has_files_of(publication):
-        abort(staging)
-        return
+    with output.turn():
+        for token in output.tokens():
+            output.roll_forward(token)  # whose turn it was has ended, in good order or not
+        if publication and output.has_files_of(publication):
+            abort(staging)
+            return
+        _publish(output, staging, files, mode, publication or staging.token)
+    if staging.claim is not None:
+        staging.claim.release()
+
+
+def _publish(
+    output: _Output,
+    staging: Staging,
+    files: Iterable[tuple[AttemptId, WrittenFile]],
+    mode: str,
+    name: str,
+) -> None:
     _refuse_existing(output, mode)
-    name = publication or staging.token
     renames = tuple(
         (
             posixpath.join(STAGING, staging.token, attempt_folder(attempt), file.path),
@@ -118,8 +134,6 @@ def commit(
     output.make_durable(source for source, _ in renames)
     output.write_manifest(staging.token, Manifest(renames, removals))
     output.roll_forward(staging.token)
-    if staging.claim is not None:
-        staging.claim.release()
 
 
 def abort(staging: Staging) -> None:
@@ -269,6 +283,10 @@ class _Output:
         """Make the staging place and hold it, where that can be."""
         return Claim(self._at(STAGING, token), made) if self._local else None
 
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """Commits to a local directory take turns; object stores have no locks."""
+        return turn(self._at(STAGING)) if self._local else contextlib.nullcontext()
+
     def life(self, token: str) -> Life:
         """Whether the job of a staging place still lives."""
         return life_of(self._at(STAGING, token)) if self._local else Life.UNKNOWN
@@ -281,7 +299,7 @@ class _Output:
     def age_s(self, token: str, now: float) -> float:
         """Seconds since anything was written in a staging place; 0 if nobody knows."""
         found = self._files.find(self._at(STAGING, token), withdirs=True, detail=True)
-        written = [at for at in map(_written_at, found.values()) if at is not None]
+        written = [at for at in map(written_at, found.values()) if at is not None]
         return max(0.0, now - max(written)) if written else 0.0
 
     def make_durable(self, sources: Iterable[str]) -> None:
@@ -305,8 +323,12 @@ class _Output:
         _sync(os.path.dirname(target))
 
     def roll_forward(self, token: str) -> None:
-        """Do what the manifest says and is not yet done, then remove the staging place."""
-        manifest = self._manifest(token)
+        """Do what the manifest says and is not yet done, then remove the staging place. Nothing without
+        a manifest: there was no commit, or somebody has finished it."""
+        try:
+            manifest = self._manifest(token)
+        except FileNotFoundError:
+            return
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._at(_SUCCESS))
         for source, target in manifest.renames:
@@ -323,13 +345,16 @@ class _Output:
         self.remove_staging(token)
 
     def remove_staging(self, token: str) -> None:
-        """Remove a job's staging place; the manifest goes last, so that this can be resumed too."""
+        """Remove a job's staging place, so that it can be resumed at any step: what says that it is
+        committed goes after its files, and what says whose it is goes last."""
         folder = self._at(STAGING, token)
         if self._files.exists(folder):
+            last = [self._at(STAGING, token, name) for name in (MANIFEST, OWNER_FILE)]
             for found in self._listed(folder):
-                if posixpath.basename(found.rstrip("/")) != MANIFEST:
+                if posixpath.basename(found.rstrip("/")) not in (MANIFEST, OWNER_FILE):
                     self._remove(found)
-            self._remove(folder)
+            for found in (*last, folder):
+                self._remove(found)
         self.remove_empty([self._at(STAGING)])
 
     def remove_empty(self, folders: Iterable[str]) -> None:
@@ -348,11 +373,8 @@ class _Output:
         if not self._files.exists(source):
             return  # a former roll-forward moved it
         self._files.makedirs(posixpath.dirname(target), exist_ok=True)
-        if self._local:
-            with contextlib.suppress(FileNotFoundError):  # somebody rolls forward beside us
-                os.replace(source, target)
-        else:
-            self._files.mv(source, target)
+        with contextlib.suppress(FileNotFoundError):  # somebody rolls forward beside us
+            (os.replace if self._local else self._files.mv)(source, target)
 
     def _remove(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # somebody removes it beside us
@@ -363,15 +385,6 @@ class _Output:
 
     def _at(self, *parts: str) -> str:
         return posixpath.join(self._root, *parts)
-
-
-def _written_at(info: dict[str, Any]) -> float | None:
-    """When a file was written, in seconds of the wall clock: file systems have several words for it."""
-    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        at = info.get(name)
-        if at is not None:
-            return float(at.timestamp() if isinstance(at, datetime) else at)
-    return None
 
 
 def _sync(path: str) -> None:

@@ -12,8 +12,10 @@ import os
 import posixpath
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, Union
+from datetime import datetime
+from typing import Any, TypeAlias, Union
+
+import msgspec
 
 from flowgrid.errors import InputError
 
@@ -30,8 +32,7 @@ _PUBLISHING_S = 10.0
 _LOOK_S = 0.02
 
 
-@dataclass(frozen=True)
-class DataFile:
+class DataFile(msgspec.Struct, frozen=True):
     """One file as the driver saw it; -1 for a size or time (ns) that the file system does not say."""
 
     path: str
@@ -161,3 +162,12 @@ def _remote_files(path: str) -> list[DataFile]:
 def _all_visible(info: dict[str, str], root: str) -> bool:
     below = posixpath.relpath(info["name"], root.split("*")[0] or "/")
     return all(_visible(part) for part in below.split("/") if part not in (".", ".."))
+
+
+def written_at(info: dict[str, Any]) -> float | None:
+    """When a file was written, in seconds of the wall clock: file systems have several words for it."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        at = info.get(name)
+        if at is not None:
+            return float(at.timestamp() if isinstance(at, datetime) else at)
+    return None

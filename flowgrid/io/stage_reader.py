@@ -17,7 +17,7 @@ import pyarrow as pa
 from flowgrid.ids import AttemptId, ExecutorId, StageId
 from flowgrid.io.blocks import BlockFile
 from flowgrid.protocol.block_transfer import FETCH_PATIENCE_S
-from flowgrid.protocol.blocks import BlockCorruptError, BlockIndex, file_name
+from flowgrid.protocol.blocks import BlockCorruptError, BlockIndex, find_file
 from flowgrid.protocol.failures import FetchCause, FetchFailure
 from flowgrid.protocol.job_graph import ExecutorAddress, Slice, StageOutputs
 
@@ -125,7 +125,7 @@ class StageReader:
     def _find(self, partition: int) -> Producer:
         address, attempt = self._holder(partition), self._attempt(partition)
         if self._is_mapped(address):
-            return BlockFile(Path(address.directory, file_name(attempt)))
+            return BlockFile(Path(find_file(address.directories, attempt)))
         if self._watch is None:
             return self._open_remote(address, attempt)
         self._watch.waits(attempt, address.executor, FETCH_PATIENCE_S)
@@ -149,7 +149,7 @@ class StageReader:
             yield batch
 
     def _is_mapped(self, address: ExecutorAddress) -> bool:
-        return address.host == self._host and os.path.isdir(address.directory)
+        return address.host == self._host and any(map(os.path.isdir, address.directories))
 
     def _holder(self, partition: int) -> ExecutorAddress:
         return self._outputs.executors[self._outputs.holders[partition]]

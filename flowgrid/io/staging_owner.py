@@ -1,4 +1,4 @@
-"""Whose staging place is this, and does its job still live?
+"""Whose staging place is this, does its job still live, and who may publish now?
 
 The owner holds a lock on a file in its staging place for as long as its job runs; the system lets go of
 the lock when the process ends, however it ends. Only on the machine (and since the start) that made it
@@ -12,11 +12,19 @@ import enum
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from flowgrid.errors import OutputBusyError
+
 OWNER_FILE = "owner.json"
+
+TURN_TIMEOUT_S = 300.0
+"""For one publication: some renames and a sync for each file."""
+
+_LOOK_INTERVAL_S = 0.01
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -63,6 +71,39 @@ class Claim:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def turn(folder: str) -> Iterator[None]:
+    """One after the other, of all that take turns at this local folder. The system gives the turn on
+    when who has it ends, however it ends. Without effect on a file system without locks.
+
+    Raises `OutputBusyError` after `TURN_TIMEOUT_S`: who has it was stopped, or its disk stands still.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        end = time.monotonic() + TURN_TIMEOUT_S
+        while _is_anothers(descriptor):
+            if time.monotonic() > end:
+                raise OutputBusyError(
+                    f"{folder}: another program has been publishing there for {TURN_TIMEOUT_S:.0f} s "
+                    "and does not end: end it, and run this one again"
+                )
+            time.sleep(_LOOK_INTERVAL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_anothers(descriptor: int) -> bool:
+    """Take the lock of an open folder, if nobody has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def owner_of(folder: str) -> Owner | None:

@@ -51,7 +51,10 @@ def chunk_statistics(row_group: pq.RowGroupMetaData, index: int) -> ColumnStatis
         distinct = statistics.distinct_count
     if not statistics.has_min_max:
         return ColumnStatistics(None, None, nulls, distinct)
-    return ColumnStatistics(statistics.min, statistics.max, nulls, distinct)
+    try:
+        return ColumnStatistics(statistics.min, statistics.max, nulls, distinct)
+    except (OverflowError, ValueError):  # a day or time that Python has no value for: infinity
+        return ColumnStatistics(distinct=distinct)
 
 
 def _dictionary_values(row_group: pq.RowGroupMetaData, index: int) -> int | None:
@@ -63,11 +66,29 @@ def _dictionary_values(row_group: pq.RowGroupMetaData, index: int) -> int | None
     dictionary_bytes = max(0, chunk.data_page_offset - (chunk.dictionary_page_offset or 0))
     bits = 8 * (chunk.total_uncompressed_size - dictionary_bytes) / row_group.num_rows
     if bits > _DICTIONARY_BITS_MAX:
-        return None
+        return _numbers_in_dictionary(chunk, row_group.num_rows)
     # Long runs take no bits, but their values still stand in the dictionary.
     values = max(2**bits, dictionary_bytes / _DICTIONARY_ENTRY_BYTES)
     return int(min(math.ceil(values), row_group.num_rows))
 
+
+def _numbers_in_dictionary(chunk: pq.ColumnChunkMetaData, rows: int) -> int | None:
+    """How many numbers a large dictionary has: a chunk is the dictionary, uncompressed, and so many
+    bits for each row. None for text, and where that would be half of the rows or more: the dictionary
+    may have been given up.
+    """
+    width = _NUMBER_BYTES.get(chunk.physical_type)
+    if width is None:
+        return None
+    low, high = 1, rows // 2
+    while low < high:
+        middle = (low + high) // 2
+        enough = middle * width + rows * math.log2(middle) / 8 >= chunk.total_uncompressed_size
+        low, high = (low, middle) if enough else (middle + 1, high)
+    return low if low < rows // 2 else None
+
+
+_NUMBER_BYTES = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}
 
 _DICTIONARY_BITS_MAX = 14
 """Above this a dictionary is close to giving up, and plain numbers are no larger."""

@@ -38,6 +38,7 @@ from flowgrid.logical.nodes import (
     Unnest,
 )
 from flowgrid.logical.rendering import topological
+from flowgrid.optimizer.checks import never, unless
 from flowgrid.optimizer.domains import Domain, null_safe
 from flowgrid.optimizer.equalities import Left, Pair
 from flowgrid.optimizer.lifting import Lifted, lift
@@ -166,46 +167,43 @@ class _Unnesting:
     def _single(self) -> Node:
         right = self.right
         lifted = self._lifted(right)
-        if lifted.conditions and not lifted.complete and not at_most_one_row(right):
-            lifted = self._one_row_each(lifted)
-        elif not lifted.conditions and not at_most_one_row(right):
-            lifted = self._one_row_in_all(lifted)
-        return self._joined(lifted, JoinKind.LEFT, None)
+        if at_most_one_row(right) or (lifted.conditions and lifted.complete):
+            return self._joined(lifted, JoinKind.LEFT, None)
+        count = next(self.fresh)
+        if lifted.conditions:
+            lifted = self._one_row_each(lifted, count)
+        else:
+            lifted = self._one_row_in_all(lifted, count)
+        # As in the kernel, several rows that nobody reads are an error if they are the left row's.
+        check = never(_several(count), _MANY_ROWS) if self.outer else None
+        return self._joined(lifted, JoinKind.LEFT, None, check)
 
-    def _one_row_in_all(self, lifted: Lifted) -> Lifted:
-        values, count = list(lifted.node.columns), next(self.fresh)
+    def _one_row_in_all(self, lifted: Lifted, count: str) -> Lifted:
+        values = list(lifted.node.columns)
         firsts = [Named(name, exp.AnyValue(this=column(name))) for name in values]
         counted = Named(count, exp.Count(this=exp.Star()))
         node: Node = Aggregate(lifted.node, (), (*firsts, counted))
-        if lifted.deferred:
-            return Lifted(node, [], self._checked(lifted.deferred, count), False)
-        checked = self._checked({name: column(name) for name in values}, count)
+        if self.outer:
+            deferred = {name: column(name) for name in self.right.columns} | lifted.deferred
+            return Lifted(node, [], _checked(deferred, count), False)
+        checked = _checked({name: column(name) for name in values}, count)
         node = Project(node, tuple(Named(name, value) for name, value in checked.items()))
         return Lifted(node, [], {}, True)
 
-    def _one_row_each(self, lifted: Lifted) -> Lifted:
+    def _one_row_each(self, lifted: Lifted, count: str) -> Lifted:
         """At most one right row for each left one, and an error where there were more."""
         node, pairs = lifted.node, []
         for test in lifted.conditions:
             found = self.ours.pair(test, node)
             if found is None:
-                return self._one_row_each(self._over_domain(self.right))
+                return self._one_row_each(self._over_domain(self.right), count)
             pairs.append(found)
         keys, tests = self._keyed(pairs)
-        count = next(self.fresh)
         values = tuple(Named(name, exp.AnyValue(this=column(name))) for name in node.columns)
         counted = Named(count, exp.Count(this=exp.Star()))
         deferred = {name: column(name) for name in self.right.columns} | lifted.deferred
         grouped = Aggregate(node, tuple(keys), (*values, counted))
-        return Lifted(grouped, tests, self._checked(deferred, count), False)
-
-    def _checked(self, values: dict[str, Expr], count: str) -> dict[str, Expr]:
-        many = exp.GT(this=column(count), expression=exp.Literal.number(1))
-        error = exp.func("error", exp.Literal.string(_MANY_ROWS))
-        return {
-            name: exp.Case(ifs=[exp.If(this=many.copy(), true=error.copy())], default=value.copy())
-            for name, value in values.items()
-        }
+        return Lifted(grouped, tests, _checked(deferred, count), False)
 
     def _lateral(self) -> Node:
         items = _items_of_one_row(self.right)
@@ -226,7 +224,9 @@ class _Unnesting:
 
     # -- putting it together -----------------------------------------------------------------------
 
-    def _joined(self, lifted: Lifted, kind: JoinKind, condition: Expr | None) -> Node:
+    def _joined(
+        self, lifted: Lifted, kind: JoinKind, condition: Expr | None, check: Expr | None = None
+    ) -> Node:
         """The left rows with theirs of the right; what was deferred is computed on top."""
         node, deferred = lifted.node, lifted.deferred
         test = conjunction(lifted.conditions + lifted.restored([condition]))
@@ -242,7 +242,16 @@ class _Unnesting:
                 )
                 deferred = {name: _if_matched(value, marker) for name, value in deferred.items()}
             joined = Join(self.left, node, kind, test if test is not None else exp.true())
+        joined = joined if check is None else Filter(joined, check)
         return _only(joined, self.join.columns, deferred)
+
+
+def _several(count: str) -> Expr:
+    return exp.GT(this=column(count), expression=exp.Literal.number(1))
+
+
+def _checked(values: dict[str, Expr], count: str) -> dict[str, Expr]:
+    return {name: unless(_several(count), _MANY_ROWS, value) for name, value in values.items()}
 
 
 def _items_of_one_row(right: Node) -> Named | None:

@@ -2,7 +2,7 @@
 
 `Estimator` keeps what it has found out for each node. Leaves with exact sizes win over everything: the
 `actual` mapping for nodes that have run, and an `exact_size` attribute on a leaf. What a leaf with an
-`origin` holds is known from the node that made it.
+`origin` holds is known from the node that made it; a node that is `grouped_by` keys has their groups.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ class Estimator:
                 return Estimate(inputs[0].rows, {**inputs[0].columns, **inputs[1].columns})
             case Union() | SetOperation():
                 return _of_set(node, inputs)
+            case _ if (keys := getattr(node, "grouped_by", None)) is not None:
+                return _of_groups(node, keys, inputs[0])
             case _:
                 return _of_same_columns(node, inputs)
 
@@ -247,18 +249,24 @@ def group_count(keys: Sequence[ColumnEstimate | None], rows: float) -> float:
 
 
 def _of_aggregate(node: Aggregate, given: Estimate) -> Estimate:
-    keys = _computed(node.keys, given)
+    found = _of_groups(node, node.keys, given)
+    if node.sets is None:
+        return found
+    return found.with_rows(min(given.rows, found.rows) * max(1, len(node.sets)))
+
+
+def _of_groups(node: Node, named: Sequence[Named], given: Estimate) -> Estimate:
+    """One row per group of equal keys; the columns that are no keys are computed."""
+    keys = _computed(named, given)
     rows = group_count(list(keys.values()), given.rows)
-    if node.sets is not None:
-        rows = min(given.rows, rows) * max(1, len(node.sets))
     grouped = {
         name: dataclasses.replace(
             key, origin=node, origin_rows=rows, distinct=rows if len(keys) == 1 else key.distinct
         )
         for name, key in keys.items()
     }
-    values = {named.name.casefold(): _plain(None, node, rows) for named in node.aggregates}
-    return Estimate(rows, {**grouped, **values})
+    values = {name.casefold(): _plain(None, node, rows) for name in node.columns}
+    return Estimate(rows, {**values, **grouped})
 
 
 def _of_set(node: Union | SetOperation, inputs: list[Estimate]) -> Estimate:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from flowgrid.expr.tree import Expr, column, conjuncts, equality, replace_columns
 from flowgrid.logical.nodes import Filter, Join, JoinKind, Named, Node, Project
+from flowgrid.optimizer.checks import is_check
 from flowgrid.optimizer.join_predicates import Types
 from flowgrid.optimizer.predicate_pushdown import filtered_by
 from flowgrid.optimizer.traits import column_pair, is_movable, plain_column, reads
@@ -96,13 +97,17 @@ def _leads_to_join(node: Node, root: Node, kept: Set[Node]) -> bool:
         if isinstance(node, Join):
             movable = node.condition is None or is_movable(node.condition)
             return movable and node.kind in REORDERED + APPENDED
-        if (isinstance(node, Filter) and is_movable(node.predicate)) or (
+        if (isinstance(node, Filter) and _goes_along(node.predicate)) or (
             isinstance(node, Project) and _only_renames(node)
         ):
             node = node.inputs[0]
         else:
             return False
     return False
+
+
+def _goes_along(predicate: Expr) -> bool:
+    return is_movable(predicate) and not is_check(predicate)
 
 
 def _only_renames(node: Project) -> bool:

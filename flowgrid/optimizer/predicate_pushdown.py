@@ -31,6 +31,7 @@ from flowgrid.logical.nodes import (
 )
 from flowgrid.logical.rendering import topological
 from flowgrid.optimizer.boolean_algebra import is_true, simplified
+from flowgrid.optimizer.checks import is_check
 from flowgrid.optimizer.join_predicates import Types, column_types, push_into_join
 from flowgrid.optimizer.rewriting import is_rowwise, replacements, shared_nodes
 from flowgrid.optimizer.traits import is_movable, names_of, plain_column, reads, reads_within
@@ -103,6 +104,8 @@ def _split(predicates: Iterable[Expr], columns: frozenset[str]) -> tuple[list[Ex
 
 def _push(node: Node, predicates: list[Expr], types: Types) -> _Pushed:
     match node:
+        case Filter() if is_check(node.predicate):
+            return _Pushed(node, [], [predicates])
         case Filter():
             own = simplified(node.predicate)
             if all(is_movable(part) for part in own):

@@ -16,7 +16,8 @@ from sqlglot import exp
 
 from flowgrid.expr.tree import Expr
 from flowgrid.optimizer.boolean_algebra import disjuncts, is_false, is_true
-from flowgrid.optimizer.traits import plain_column
+from flowgrid.optimizer.checks import is_check
+from flowgrid.optimizer.traits import is_literal, plain_column
 
 EQUAL, RANGE, LIKE, PREFIX, UNKNOWN = 0.05, 1 / 3, 0.1, 0.05, 0.25
 """The share of rows kept by ``= 'x'``, ``< x``, ``LIKE '%x%'``, ``LIKE 'x%'`` and anything else,
@@ -193,7 +194,7 @@ def selectivity(predicate: Expr, columns: Columns, rows: float) -> float:
         return 1 - missed
     if isinstance(inner, exp.Not):
         return 1 - selectivity(inner.this, columns, rows)
-    if is_true(inner):
+    if is_true(inner) or is_check(inner):
         return 1.0
     if is_false(inner):
         return 0.0
@@ -221,17 +222,23 @@ def _of_is(inner: exp.Is, columns: Columns) -> float:
 
 def _of_comparison(inner: Expr, columns: Columns, rows: float) -> float:
     if isinstance(inner, exp.EQ | exp.NullSafeEQ):
-        share = min(_equal(side, columns, rows) for side in (inner.this, inner.expression))
+        share = _equal_sides(inner, columns, rows)
         value = constant(inner.expression)
         known = columns.get(plain_column(inner.this) or "")
         if value is not None and known is not None and known.share(value, value) == 0:
             return 0.0
         return share
     if isinstance(inner, exp.NEQ | exp.NullSafeNEQ):
-        return 1 - min(_equal(side, columns, rows) for side in (inner.this, inner.expression))
+        return 1 - _equal_sides(inner, columns, rows)
     if type(inner) in _MIRRORED or isinstance(inner, exp.Between):
         return RANGE
     return UNKNOWN
+
+
+def _equal_sides(inner: Expr, columns: Columns, rows: float) -> float:
+    """The share of rows in which both sides are equal: a constant is one value, and says no more."""
+    sides = [side for side in (inner.this, inner.expression) if not is_literal(side)]
+    return min((_equal(side, columns, rows) for side in sides), default=UNKNOWN)
 
 
 def _equal(side: Expr, columns: Columns, rows: float) -> float:
@@ -240,4 +247,6 @@ def _equal(side: Expr, columns: Columns, rows: float) -> float:
     known = columns.get(name) if name is not None else None
     if known is not None and known.distinct is not None:
         return min(1.0, 1 / max(1.0, known.distinct))
+    if known is not None and known.origin_rows <= 1:  # a row of totals has one value of each
+        return 1.0
     return max(EQUAL, min(1.0, 1 / max(1.0, rows)))

@@ -59,6 +59,10 @@ class PartialAggregate(Node):
     keys: tuple[Named, ...]
     states: tuple[tuple[str, str], ...]
 
+    @property
+    def grouped_by(self) -> tuple[Named, ...]:
+        return self.keys
+
     @cached_property
     def columns(self) -> tuple[str, ...]:
         return tuple(key.name for key in self.keys) + tuple(name for name, _ in self.states)
@@ -85,6 +89,10 @@ class FinalAggregate(Node):
     input: Node
     keys: tuple[str, ...]
     values: tuple[tuple[str, str], ...]
+
+    @property
+    def grouped_by(self) -> tuple[Named, ...]:
+        return tuple(Named(key, column(key)) for key in self.keys)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

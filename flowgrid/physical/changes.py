@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from flowgrid.config import MIB
 from flowgrid.logical.nodes import Node
@@ -29,8 +30,7 @@ class Unit(enum.StrEnum):
     ROWS = "rows"
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One decision: what was changed, and the real amount beside the one that was expected."""
 
     kind: ChangeKind
@@ -61,6 +61,14 @@ def of_join(join: str, side: Exchange, is_below: bool, limit: float) -> Iterator
         return
     kind = ChangeKind.BROADCAST if is_below else ChangeKind.HASH
     yield Change(kind, f"stage {side.stage} for {join}", expected.bytes, real.total_bytes)
+
+
+def of_reduction(fold: str, few: Exchange) -> Iterator[Change]:
+    """A fold will only be made of rows with a partner among a finished stage's."""
+    if few.expected is not None and few.statistics is not None:
+        what = f"{fold} folds rows with a partner in stage {few.stage}"
+        real = few.statistics.total_rows
+        yield Change(ChangeKind.FILTERED, what, few.expected.rows, real, Unit.ROWS)
 
 
 def of_layout(stage: int, root: Node, tasks: Sequence[TaskShare]) -> Iterator[Change]:

@@ -19,7 +19,7 @@ from flowgrid.logical.nodes import (
     SetOperation,
     Window,
 )
-from flowgrid.physical import aggregation, running_totals
+from flowgrid.physical import aggregation, neighbours, running_totals
 from flowgrid.physical.grouping_sets import without_sets
 from flowgrid.physical.layout import is_skewed
 from flowgrid.physical.partitioning import Hashed, Partitioning, Single, Spread, through_project
@@ -102,7 +102,7 @@ def plan_window(planner: Planning, node: Window) -> Pipeline:
     groups: dict[tuple[str, ...], list[Named]] = {}
     for named in node.expressions:
         texts = tuple(to_sql(key) for key in _partition_keys(named.expression))
-        groups.setdefault(texts or running_totals.group_of(named.expression), []).append(named)
+        groups.setdefault(texts or _over_all(named.expression), []).append(named)
     if len(groups) > 1:
         return planner.pipeline(planner.rewritten("windows", node, partial(_chained, node, groups)))
     keys = _partition_keys(node.expressions[0].expression)
@@ -111,11 +111,17 @@ def plan_window(planner: Planning, node: Window) -> Pipeline:
         return Pipeline(dataclasses.replace(node, input=child.node), child.partitioning)
     if not keys:
         found = running_totals.plan_in_parts(planner, node, child)
+        if found is None:
+            found = neighbours.plan_within_reach(planner, node, child)
         if found is not None:
             return found
         planner.book.notes.append(f"gathered to one task: {node.describe()} has no PARTITION BY")
     met = _met(planner, node, child.node, keys)
     return Pipeline(dataclasses.replace(node, input=met.node), met.partitioning)
+
+
+def _over_all(expression: Expr) -> tuple[str, ...]:
+    return running_totals.group_of(expression) or neighbours.group_of(expression)
 
 
 def _partition_keys(expression: Expr) -> list[Expr]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from flowgrid.config import MIB
 from flowgrid.expr.tree import column
 from flowgrid.logical.nodes import Distinct, Join, JoinKind, Named, Node, Project
-from flowgrid.physical.changes import of_join
+from flowgrid.physical.changes import of_join, of_reduction
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.joins import MAY_BROADCAST_LEFT, MAY_BROADCAST_RIGHT, JoinKeys, join_keys
 from flowgrid.physical.meetings import Meeting, choose_meeting, key_texts
@@ -33,6 +34,9 @@ finishing its stage first and looking at its real size."""
 _FEWER = 4
 """A fold waits for the rows that will meet its groups if these are fewer by this factor."""
 
+
+_PARTNERS_PAY_BELOW = 0.5
+"""Rows with a partner per row above which it costs more to look for partners than to send all rows."""
 
 _ONCE_PAYS_BELOW = 0.5
 """Different rows per row above which it costs more to find equal ones than to send them."""
@@ -67,7 +71,7 @@ def plan_join(planner: Planning, node: Join) -> Pipeline:
             return _broadcast(planner, node, sides, way)
         filtering = planner.decided(("filter", node), join.filtering)
         if filtering is not None:
-            join.filter_by(filtering)
+            join.filter_by(*filtering)
     met = all_of(partial(join.met, "left"), partial(join.met, "right"))
     how = _after(node.kind, met[0].partitioning, met[1].partitioning)
     return Pipeline(_smaller_right(planner.book, _over(node, *met)), how)
@@ -111,7 +115,9 @@ def _reduced(planner: Planning, node: Join, keys: JoinKeys, few: str) -> Node:
         assert read is not None
         descent = _descent(planner, node, keys, many)
         partners = partners_of(read, keys.right if few == "right" else keys.left)
-        return descent.rebuilt(Reduced(descent.node, descent.keys, partners))
+        assert descent.folds is not None
+        book.changes += of_reduction(descent.folds.describe(), read.exchange)
+        return descent.rebuilt(Reduced(descent.node, descent.keys, partners, keys.comparisons))
 
     return planner.rewritten("reduced", node, make)
 
@@ -175,9 +181,7 @@ class _KeyedJoin:
         allowed = [name for name, kinds in _MAY_BROADCAST.items() if self.node.kind in kinds]
         if not allowed or config.planner_force_exchanges:
             return "hash"
-        small = self.planner.decided(
-            ("small", self.node), lambda: min(allowed, key=lambda name: self._bytes(name))
-        )
+        small = self._smaller(allowed)
         large_bytes = self._bytes(_other(small))
         limit = min(
             config.planner_broadcast_bytes_max,
@@ -191,12 +195,18 @@ class _KeyedJoin:
             self.planner.book.changes += of_join(text, read.exchange, is_below, limit)
         return small if is_below else "hash"
 
-    def filtering(self) -> str | None:
-        """The side whose keys the other is filtered by before it travels, if it is small enough.
+    def _smaller(self, allowed: Sequence[str]) -> str:
+        return self.planner.decided(("small", self.node), lambda: min(allowed, key=self._bytes))
+
+    def filtering(self) -> tuple[str, StageRead] | None:
+        """The side whose keys the other is filtered by before it travels, if it is small enough, and the
+        stage that they are in. The side itself may be planned otherwise when more sizes are known.
 
         Of a semi, anti or left join the right side's rows without a partner are of no use to
         anybody, but the left side cannot be broadcast; its keys can.
         """
+        if self.node.kind is JoinKind.INNER:
+            return self._filtering_inner()
         if self.node.kind not in (JoinKind.SEMI, JoinKind.ANTI, JoinKind.LEFT, JoinKind.RIGHT):
             return None
         small = "right" if self.node.kind is JoinKind.RIGHT else "left"
@@ -206,8 +216,28 @@ class _KeyedJoin:
         limit = min(config.planner_broadcast_bytes_max, self._bytes(_other(small)) / 2)
         if self.is_met(small):
             partners = self._partners(small)
-            return small if partners is not None and _is_at_most(partners, limit) else None
-        return small if self.is_below(small, limit) else None
+        else:
+            partners = self.read(small) if self.is_below(small, limit) else None
+        if partners is None or not _is_at_most(partners, limit):
+            return None
+        return small, partners
+
+    def _filtering_inner(self) -> tuple[str, StageRead] | None:
+        """The smaller side, if it was waited for, is too large to be sent whole, and has few keys."""
+        book, config = self.planner.book, self.planner.book.shape.config
+        small = self._smaller(("left", "right"))
+        if config.planner_force_exchanges or self.is_met(_other(small)):
+            return None
+        partners = self._partners(small)
+        if partners is None or partners.exact_size is None:
+            return None
+        side = self.sides[_other(small)].node
+        if book.bytes_of(side) < config.planner_reduce_bytes_min:
+            return None
+        reduced = self._reduced_by(partners, small)
+        pays = book.rows_of(reduced.over(side)) <= _PARTNERS_PAY_BELOW * book.rows_of(side)
+        is_light = book.bytes_of(reduced.partners) <= config.planner_broadcast_bytes_max
+        return (small, partners) if pays and is_light else None
 
     def _partners(self, small: str) -> StageRead | None:
         """A stage's rows with all keys of a side: its own, or one below where its rows have met."""
@@ -216,20 +246,23 @@ class _KeyedJoin:
         own = self.keys.left if small == "left" else self.keys.right
         return superset(self.sides[small].node, own)
 
-    def filter_by(self, small: str) -> None:
+    def filter_by(self, small: str, partners: StageRead) -> None:
         """Keep of the other side only rows whose keys the small one has."""
-        own, other = (self.keys.left, self.keys.right)
-        if small == "left":
-            own, other = other, own
-        partners = self._partners(small)
-        assert partners is not None
         side = self.sides[_other(small)]
-        kept = Reduced(side.node, own, partners_of(partners, other)).over(side.node)
+        kept = self._reduced_by(partners, small).over(side.node)
         rows = self.planner.book.rows_of(side.node)
         self.sides[_other(small)] = Pipeline(kept, side.partitioning)
         fewer = self.stage(_other(small)).node
         assert isinstance(fewer, StageRead)
         self.planner.book.filtered(fewer.exchange, partners.exchange, rows)
+
+    def _reduced_by(self, partners: StageRead, small: str) -> Reduced:
+        """The other side's rows with keys of the small one."""
+        own, other = (self.keys.left, self.keys.right)
+        if small == "left":
+            own, other = other, own
+        side = self.sides[_other(small)].node
+        return Reduced(side, own, partners_of(partners, other), self.keys.comparisons)
 
     def is_met(self, name: str) -> bool:
         """Whether a side's rows are where the meeting wants them."""

@@ -24,7 +24,7 @@ class JoinKeys:
     """Pairs of expressions that must be equal, one over each side, and how to hash them.
 
     `types[i]` is the type in which the i-th pair is hashed; `left_types` and `right_types` are what
-    the sides have.
+    the sides have. `comparisons[i]` tells whether NULL is equal to NULL.
     """
 
     left: tuple[Expr, ...]
@@ -32,13 +32,14 @@ class JoinKeys:
     left_types: tuple[str, ...]
     right_types: tuple[str, ...]
     types: tuple[str, ...]
+    comparisons: tuple[type[exp.EQ] | type[exp.NullSafeEQ], ...]
 
 
 def join_keys(join: Join | AsofJoin) -> JoinKeys | None:
     """The hashable equalities of a join's condition; None if there is not one."""
     left_names = {name.casefold() for name in join.left.columns}
     right_names = {name.casefold() for name in join.right.columns}
-    pairs: list[tuple[Expr, Expr]] = []
+    pairs: list[tuple[Expr, Expr, type[exp.EQ] | type[exp.NullSafeEQ]]] = []
     for part in conjuncts(join.condition):
         if not isinstance(part, exp.EQ | exp.NullSafeEQ) or not is_deterministic(part):
             continue
@@ -48,13 +49,13 @@ def join_keys(join: Join | AsofJoin) -> JoinKeys | None:
         if not reads_one or not reads_other:
             continue
         if reads_one <= left_names and reads_other <= right_names:
-            pairs.append((one, other))
+            pairs.append((one, other, type(part)))
         elif reads_one <= right_names and reads_other <= left_names:
-            pairs.append((other, one))
+            pairs.append((other, one, type(part)))
     if not pairs:
         return None
-    left_types = types_of(join.left, [left for left, _ in pairs])
-    right_types = types_of(join.right, [right for _, right in pairs])
+    left_types = types_of(join.left, [left for left, _, _ in pairs])
+    right_types = types_of(join.right, [right for _, right, _ in pairs])
     kept = [
         (pair, have_left, have_right, wanted)
         for pair, have_left, have_right in zip(pairs, left_types, right_types, strict=True)
@@ -68,4 +69,5 @@ def join_keys(join: Join | AsofJoin) -> JoinKeys | None:
         left_types=tuple(have for _, have, _, _ in kept),
         right_types=tuple(have for _, _, have, _ in kept),
         types=tuple(wanted for _, _, _, wanted in kept),
+        comparisons=tuple(pair[2] for pair, _, _, _ in kept),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from flowgrid.config import MIB, Config
 from flowgrid.expr.tree import Expr, conjuncts
@@ -31,8 +32,7 @@ _TASKS_PER_SLOT = 2
 _RANGE_ROWS_PER_TASK = 1_000_000
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """What the planner knows of the cluster: how many slots there are, and the user's settings."""
 
     slots: int
@@ -117,20 +117,15 @@ def _targets(leaf: Leaf) -> int | None:
 
 def _hashed_shares(root: Node, reads: Sequence[StageRead], shape: Shape) -> Iterator[TaskShare]:
     """Neighbouring targets merged until a task has enough to read, skewed ones split where they may."""
-    skewed = skewed_targets(reads, shape)
-    divided: Sequence[StageRead] = ()
-    if skewed:
-        from flowgrid.physical.skew import divisible  # rarely needed, and one slot never does
-
-        divided = divisible(root)
-    for start, stop in _merged_ranges(target_sizes(reads), shape, skewed if divided else {}):
+    divided = divided_targets(root, reads, shape)
+    for start, stop in _merged_ranges(target_sizes(reads), shape, divided):
         share: TaskShare = {read: _by_targets(read.exchange, (start, stop)) for read in reads}
-        if not divided or start not in skewed:
+        if start not in divided:
             yield share
             continue
-        largest = max(divided, key=lambda read: target_sizes([read])[start])
+        largest, wanted = divided[start]
         partitions = largest.exchange.partition_count
-        pieces = min(partitions, skewed[start])
+        pieces = min(partitions, wanted)
         for piece in range(pieces):
             part = (partitions * piece // pieces, partitions * (piece + 1) // pieces)
             yield {**share, largest: Slice(start, stop, *part)}
@@ -144,19 +139,28 @@ def is_skewed(root: Node, shape: Shape) -> bool:
     reads = [leaf for leaf in leaves if isinstance(leaf, StageRead) and leaf.exchange.statistics]
     if not reads or len(reads) < len(leaves) or len({_targets(read) for read in reads}) > 1:
         return False
-    if _targets(reads[0]) is None or not skewed_targets(reads, shape):
-        return False
-    from flowgrid.physical.skew import divisible
-
-    return bool(divisible(root))
+    return _targets(reads[0]) is not None and bool(divided_targets(root, reads, shape))
 
 
-def skewed_targets(reads: Sequence[StageRead], shape: Shape) -> Mapping[int, int]:
-    """The targets that are too large for one task, and how many tasks each is worth."""
-    from flowgrid.physical.skew import pieces_wanted
+def divided_targets(
+    root: Node, reads: Sequence[StageRead], shape: Shape
+) -> Mapping[int, tuple[StageRead, int]]:
+    """The targets that are too large for one task: whose rows are shared out there, by how many tasks.
+
+    Each of them reads all the other relations of the target: that must not be more than one should.
+    """
+    from flowgrid.physical.skew import divisible, pieces_wanted  # one slot never needs it
 
     sizes = target_sizes(reads)
-    return pieces_wanted(sizes, _bytes_per_task(sizes, shape))
+    per_task = _bytes_per_task(sizes, shape)
+    wanted = pieces_wanted(sizes, per_task)
+    divided = divisible(root) if wanted else []
+    found: dict[int, tuple[StageRead, int]] = {}
+    for target, pieces in wanted.items() if divided else ():
+        largest = max(divided, key=lambda read: target_sizes([read])[target])
+        if sizes[target] - target_sizes([largest])[target] <= per_task:
+            found[target] = (largest, pieces)
+    return found
 
 
 def target_sizes(reads: Sequence[StageRead]) -> list[int]:

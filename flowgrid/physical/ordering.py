@@ -20,6 +20,7 @@ from flowgrid.logical.nodes import (
     Scan,
     Sort,
     SortKey,
+    Window,
 )
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.partitioning import Ranged, Single, Spread
@@ -103,6 +104,15 @@ def by_ranges(planner: Planning, node: Sort, child: Pipeline, number: str = "") 
     text = f"range({', '.join(key.sql() for key in node.keys)}) × {targets}"
     exchange = book.exchange((node, "ranges"), routed, Ranged(), output, text)
     return Pipeline(book.read(exchange, given), Spread())
+
+
+def window_order(node: Window) -> tuple[SortKey, ...]:
+    """The order of a node's windows, which they share."""
+    order = node.expressions[0].expression.args["order"]
+    return tuple(
+        SortKey(one.this, bool(one.args.get("desc")), bool(one.args.get("nulls_first")))
+        for one in order.expressions
+    )
 
 
 def _readable_twice(planner: Planning, node: Sort, child: Pipeline) -> Node:

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
 from sqlglot import exp
 
 from flowgrid.expr.tree import Expr, cast, column, to_sql
 from flowgrid.logical.nodes import Project
 
 
-@dataclass(frozen=True)
-class Single:
+class Single(msgspec.Struct, frozen=True):
     """All rows are in one task."""
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(msgspec.Struct, frozen=True):
     """Rows are in several tasks, in no order that anybody may rely on but their own."""
 
 
-@dataclass(frozen=True)
-class Ranged:
+class Ranged(msgspec.Struct, frozen=True):
     """Rows are in order from target to target, so that neighbouring targets may be read as one."""
 
 
-@dataclass(frozen=True)
-class Hashed:
+class Hashed(msgspec.Struct, frozen=True):
     """Rows with equal keys are in one task: the one that their hash modulo `targets` names.
 
     `keys` are alternatives: after a join on ``a = b`` rows are hashed by a and by b alike. Each is a

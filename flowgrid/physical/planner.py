@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+
+import msgspec
 
 from flowgrid.expr.tree import column, conjuncts
 from flowgrid.logical.fields import types_of
@@ -55,8 +56,7 @@ from flowgrid.protocol.job_graph import StageSpec, StageStatistics
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Advance:
+class Advance(msgspec.Struct, frozen=True):
     """Stages that can be submitted now; `complete` when the last of them is the result."""
 
     stages: tuple[StageSpec, ...]
@@ -158,7 +158,7 @@ class Planner(Planning):
         if known is None:
             raise Pending
         if node in self._shared:  # every reader has a leaf of its own
-            return dataclasses.replace(known, node=dataclasses.replace(known.node))
+            return msgspec.structs.replace(known, node=dataclasses.replace(known.node))
         return known
 
     def settled(self, node: Node) -> Pipeline:

@@ -48,11 +48,16 @@ Keys = tuple[Expr, ...]
 
 @dataclass(frozen=True, eq=False)
 class Reduced(Node):
-    """The rows of `input` whose keys are among those of `partners`, which every task reads whole."""
+    """The rows of `input` whose keys are among those of `partners`, which every task reads whole.
+
+    Keys are compared as the join will. Where that is by `=`, the kernel takes the partners' least and
+    greatest key and a filter of their hashes down to a scan below, and reads no row group without them.
+    """
 
     input: Node
     keys: Keys
     partners: Node
+    comparisons: tuple[type[exp.EQ] | type[exp.NullSafeEQ], ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -64,8 +69,10 @@ class Reduced(Node):
     def over(self, input_: Node) -> Join:
         """The same as a join, over the rows as they are planned."""
         equal = [
-            exp.NullSafeEQ(this=key.copy(), expression=column(name))
-            for key, name in zip(self.keys, self.partners.columns, strict=True)
+            compare(this=key.copy(), expression=column(name))
+            for key, name, compare in zip(
+                self.keys, self.partners.columns, self.comparisons, strict=True
+            )
         ]
         return Join(input_, self.partners, JoinKind.SEMI, conjunction(equal))
 
@@ -143,7 +150,7 @@ def superset(node: Node, keys: Keys) -> StageRead | None:
     """A stage's rows that have all keys of `node`'s rows, and more at most."""
     read = {name.casefold() for key in keys for name in columns_of(key)}
     while not isinstance(node, StageRead):
-        if isinstance(node, Filter):
+        if isinstance(node, Filter) or (isinstance(node, Project) and _passes(node, read)):
             node = node.input
             continue
         if not isinstance(node, Join):
@@ -157,3 +164,13 @@ def superset(node: Node, keys: Keys) -> StageRead | None:
             return None
         node = sides[0]
     return node if read <= {name.casefold() for name in node.columns} else None
+
+
+def _passes(node: Project, names: set[str]) -> bool:
+    """Whether these columns are the input's, of the same names."""
+    same = {
+        one.name.casefold()
+        for one in node.expressions
+        if isinstance(one.expression, exp.Column) and one.expression.name == one.name
+    }
+    return names <= same

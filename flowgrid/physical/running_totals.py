@@ -28,7 +28,7 @@ from flowgrid.logical.nodes import (
     Window,
 )
 from flowgrid.physical import aggregation
-from flowgrid.physical.ordering import by_ranges, sort_key
+from flowgrid.physical.ordering import by_ranges, sort_key, window_order
 from flowgrid.physical.partitioning import Single, Spread
 from flowgrid.physical.planning import Planning
 from flowgrid.physical.stage_book import Pipeline
@@ -96,7 +96,7 @@ def _beside_every_row(node: Window) -> Node | None:
 
 def _by_ranges(planner: Planning, node: Window, child: Pipeline) -> Pipeline:
     book = planner.book
-    order = planner.decided(("order", node), lambda: Sort(node.input, _sort_keys(node)))
+    order = planner.decided(("order", node), lambda: Sort(node.input, window_order(node)))
     met = by_ranges(planner, order, child, number=_RANGE)
     if isinstance(met.partitioning, Single):
         return Pipeline(dataclasses.replace(node, input=met.node), Single())
@@ -114,14 +114,6 @@ def _by_ranges(planner: Planning, node: Window, child: Pipeline) -> Pipeline:
     return Pipeline(Project(joined, (*kept, *values)), Spread())
 
 
-def _sort_keys(node: Window) -> tuple[SortKey, ...]:
-    order = node.expressions[0].expression.args["order"]
-    return tuple(
-        SortKey(one.this, bool(one.args.get("desc")), bool(one.args.get("nulls_first")))
-        for one in order.expressions
-    )
-
-
 @dataclass
 class _Totals:
     """What each range tells of itself, what its rows compute, and how both make the windows' values."""
@@ -135,7 +127,7 @@ class _Totals:
 
     @classmethod
     def of(cls, node: Window) -> _Totals:
-        totals = cls(_sort_keys(node))
+        totals = cls(window_order(node))
         for named in node.expressions:
             assert isinstance(named.expression, exp.Window)
             totals.values[named.name] = totals._value(named.expression)

@@ -8,7 +8,7 @@ The optimizer is imported inside functions: one slot does without it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
 
 from flowgrid.config import MIB
 from flowgrid.expr.tree import conjuncts
@@ -51,8 +51,7 @@ def input_bytes(plan: Node, limit: float) -> float:
     return found
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A plan as the planner gets it, and for how many slots; `note` says why not for all there are."""
 
     plan: Node
@@ -68,7 +67,9 @@ def prepared(plan: Node, shape: Shape) -> Prepared:
 
     optimised = optimize(plan, broadcast_bytes_max=shape.config.planner_broadcast_bytes_max)
     note = _note_if_small(optimised, shape)
-    return Prepared(plan, replace(shape, slots=1), note) if note else Prepared(optimised, shape)
+    if not note:
+        return Prepared(optimised, shape)
+    return Prepared(plan, msgspec.structs.replace(shape, slots=1), note)
 
 
 def _note_if_small(plan: Node, shape: Shape) -> str:

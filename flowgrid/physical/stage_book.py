@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from flowgrid.expr.tree import Expr
 from flowgrid.logical.fields import exported_fields, types_of
@@ -37,8 +38,7 @@ Give = Callable[[int, GivenTable], StageSpec]
 """Turns a table in the driver's memory into a stage that has already succeeded."""
 
 
-@dataclass(frozen=True)
-class Pipeline:
+class Pipeline(msgspec.Struct, frozen=True):
     """A tree that runs in one stage, and how its rows are spread over that stage's tasks."""
 
     node: Node

@@ -118,11 +118,13 @@ def _task_inputs(
 
 
 def label(root: Node) -> str:
-    """What a stage is called where people watch: the verb that gives it its shape."""
+    """What a stage is called where people watch: the functions that run in it, and the verb that
+    gives it its shape."""
     node = root
     while isinstance(node, Project) and node.inputs:
         node = node.inputs[0]
-    text = node.describe()
+    calls = [one for one in topological(root) if isinstance(one, MapBatches) and one is not node]
+    text = ", ".join([*(call.label.rpartition(".")[2] for call in calls), node.describe()])
     return text if len(text) <= 60 else text[:59] + "…"
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -66,6 +67,16 @@ def file_name(attempt: AttemptId) -> str:
     return os.path.join(
         f"job-{attempt.job}", f"{attempt.stage}-{attempt.partition}-{attempt.number}"
     )
+
+
+def find_file(directories: Sequence[str], attempt: AttemptId) -> str:
+    """The path of an attempt's block file in whichever of these directories it is; in the first if it
+    is in none that can be read."""
+    name = file_name(attempt)
+    for directory in directories[1:]:
+        if os.path.exists(path := os.path.join(directory, name)):
+            return path
+    return os.path.join(directories[0], name)
 
 
 def encode_index(index: BlockIndex) -> bytes:

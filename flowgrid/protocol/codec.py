@@ -6,6 +6,7 @@ servers count and drop. User code and results are opaque bytes here.
 
 from __future__ import annotations
 
+import functools
 from typing import Generic, TypeVar
 
 import msgspec
@@ -29,8 +30,13 @@ class Codec(Generic[T]):
     """One type to bytes and back."""
 
     def __init__(self, type_: type[T]) -> None:
+        self._type = type_
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(type_)
+
+    @functools.cached_property
+    def _decoder(self) -> msgspec.msgpack.Decoder[T]:
+        """Made when it is needed: each takes a millisecond or two, and no process needs all of them."""
+        return msgspec.msgpack.Decoder(self._type)
 
     def encode(self, value: T) -> bytes:
         return self._encoder.encode(value)
@@ -44,5 +50,8 @@ executor_envelopes = Codec(ExecutorEnvelope)
 to_driver_envelopes = Codec(ToDriverEnvelope)
 to_executor_envelopes = Codec(ToExecutorEnvelope)
 heartbeats = Codec(Heartbeat)
+signs_of_life = Codec(int)
+"""The answers to heartbeats: how many envelopes have left on the control link, so that an executor that
+hears nothing there does not wait for ever."""
 fragments = Codec(Fragment)
 task_inputs = Codec(TaskInputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from flowgrid.ids import AttemptId, ExecutorId
@@ -23,6 +25,16 @@ class ExecutorReadmitted(msgspec.Struct, frozen=True, tag=True):
     """It gets new attempts again."""
 
     executor: ExecutorId
+
+
+# -- to executors ----------------------------------------------------------------------------------
+
+
+class BlocksCorrupt(msgspec.Struct, frozen=True, tag=True):
+    """A reader found that the blocks of this attempt are not what was written; nobody is told to read
+    them any more."""
+
+    attempt: AttemptId
 
 
 # -- an executor leaves ----------------------------------------------------------------------------
@@ -53,6 +65,9 @@ class CopyBlocks(msgspec.Struct, frozen=True, tag=True):
     attempts: tuple[AttemptId, ...]
     reports: tuple[AttemptReport, ...]
     source: ExecutorAddress
+
+
+BlockOrder: TypeAlias = BlocksCorrupt | CopyBlocks
 
 
 class BlocksCopied(msgspec.Struct, frozen=True, tag=True):

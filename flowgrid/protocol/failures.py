@@ -24,6 +24,7 @@ class FailureKind(enum.StrEnum):
     PROCESS_DIED = "process_died"
     """The slot process ended without a word: a signal, `os._exit`, a crash in native code."""
     OUT_OF_MEMORY = "out_of_memory"
+    """All the memory of one executor was not enough for this task alone."""
     DISK_FULL = "disk_full"
     DISK_BAD = "disk_bad"
     EXECUTOR_LOST = "executor_lost"

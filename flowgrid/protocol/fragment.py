@@ -83,8 +83,8 @@ class BlocksOutput(msgspec.Struct, frozen=True, tag="blocks"):
 
     `partitioning` is "hash" (`column` holds a UBIGINT hash of the keys; its high bits choose),
     "range" (`column` holds a sort key, and the last leaf has one row: a list of the keys at which
-    targets begin, all but the first), "target" (`column` holds the target itself), "round_robin" or
-    "single". `column` is not written. `numbered` is a BIGINT column that is written as the row's target.
+    targets begin, all but the first), "round_robin" or "single". `column` is not written. `numbered`
+    is a BIGINT column that is written as the row's target.
     """
 
     target_count: int

@@ -47,13 +47,19 @@ class StageInput(msgspec.Struct, frozen=True):
 class ExecutorAddress(msgspec.Struct, frozen=True):
     """Where the blocks of an executor (or of a driver) can be read.
 
-    A reader with the same `host` maps files below `directory`; any other asks `data_address`.
+    A reader with the same `host` maps files below `directories`; any other asks `data_address`.
     """
 
     executor: ExecutorId
     host: str
     directory: str
     data_address: str
+    more_directories: tuple[str, ...] = ()
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Each block file is in one of them."""
+        return self.directory, *self.more_directories
 
 
 class StageOutputs(msgspec.Struct, frozen=True):

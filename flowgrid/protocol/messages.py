@@ -16,8 +16,8 @@ import msgspec
 from flowgrid.ids import AttemptId, DriverId, ExecutorId, JobId, StageId
 from flowgrid.protocol.compatibility import Versions
 from flowgrid.protocol.departures import (
+    BlockOrder,
     BlocksCopied,
-    CopyBlocks,
     CopyFailed,
     DecommissionAnswered,
     DecommissionExecutor,
@@ -281,13 +281,14 @@ FromExecutor: TypeAlias = (
 class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     """On a socket of its own. `sent` is the number of envelopes sent on the control link, so that a
     lost last word is noticed; `received` the same for the other direction. `running` has the
-    attempts that take longer than a moment."""
+    attempts that take longer than a moment, `excluded_directories` what its disks refuse, for people."""
 
     executor: ExecutorId
     sent: int
     received: int
     blocks_bytes: int = 0
     running: tuple[AttemptProgress, ...] = ()
+    excluded_directories: tuple[str, ...] = ()
 
 
 # -- scheduler to executor -------------------------------------------------------------------------
@@ -359,7 +360,7 @@ ToExecutor: TypeAlias = (
     | LaunchAttempts
     | CancelAttempts
     | DropAttempts
-    | CopyBlocks
+    | BlockOrder
     | DropJob
     | StopExecutor
     | DriverOrder

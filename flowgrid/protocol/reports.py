@@ -18,15 +18,15 @@ class WrittenFile(msgspec.Struct, frozen=True, array_like=True):
 class AttemptReport(msgspec.Struct, frozen=True):
     """What a succeeded attempt read and wrote.
 
-    `rows_read[i]` belongs to input i of the stage. `rows`, `bytes` and `digests` have one entry per
-    target partition; a digest is the order-insensitive checksum of the rows, so two attempts of one
-    task can be compared. `files` is what a sink wrote.
+    `rows_read[i]` belongs to input i of the stage. `rows` and `bytes` have one entry per target
+    partition. `digest` is one number for which rows each of them got, in whatever order, so two
+    attempts of one task can be compared. `files` is what a sink wrote.
     """
 
     rows_read: tuple[int, ...]
     rows: tuple[int, ...] = ()
     bytes: tuple[int, ...] = ()
-    digests: tuple[int, ...] = ()
+    digest: int = 0
     files: tuple[WrittenFile, ...] = ()
     run_s: float = 0.0
     cpu_s: float = 0.0

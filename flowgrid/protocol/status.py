@@ -18,6 +18,8 @@ class ExecutorStatus(msgspec.Struct, frozen=True):
     """Why it gets no new attempts for a while."""
     leaving: str = ""
     """What it still has to see done before it leaves."""
+    excluded_directories: tuple[str, ...] = ()
+    """Local directories that it writes nothing to any more, each with the reason."""
 
 
 class StageStatus(msgspec.Struct, frozen=True):

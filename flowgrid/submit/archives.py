@@ -7,10 +7,14 @@ import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowgrid.config import MIB
 from flowgrid.errors import ConfigError
 from flowgrid.protocol.programs import ARCHIVE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _NOT_TAKEN = ("__pycache__", ".git")
 
@@ -21,7 +25,7 @@ def pack(app: Path, files: Sequence[Path]) -> bytes:
     Links are followed. Raises `ConfigError` for what cannot be read, has the name of another, or is
     too much to travel.
     """
-    packed = io.BytesIO()
+    packed = _Limited()
     names: set[str] = set()
     with tarfile.open(fileobj=packed, mode="w:gz", dereference=True) as archive:
         for path in (app, *files):
@@ -34,12 +38,20 @@ def pack(app: Path, files: Sequence[Path]) -> bytes:
             except OSError as error:
                 reason = f"{error.filename or path}: {error.strerror}"
                 raise ConfigError(f"cannot be submitted: {reason}") from None
-    if packed.tell() > ARCHIVE_BYTES_MAX:
-        raise ConfigError(
-            f"the program's files take {packed.tell() / MIB:.1f} MiB, packed, and at most "
-            f"{ARCHIVE_BYTES_MAX // MIB} travel with it: put data where executors can read it"
-        )
     return packed.getvalue()
+
+
+class _Limited(io.BytesIO):
+    """Refuses what would be too much to travel when it comes, and not after gigabytes of it."""
+
+    def write(self, data: Buffer, /) -> int:
+        written = super().write(data)
+        if self.tell() > ARCHIVE_BYTES_MAX:
+            raise ConfigError(
+                f"the program's files take more than the {ARCHIVE_BYTES_MAX // MIB} MiB, packed, "
+                "that travel with it: put data where executors can read it"
+            )
+        return written
 
 
 def name_of(path: Path) -> str:

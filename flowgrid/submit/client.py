@@ -11,11 +11,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 import zmq
 
+from flowgrid.closing import Closing
 from flowgrid.config import Config
 from flowgrid.errors import ConnectError, NoExecutorsError
 from flowgrid.ids import DriverId, JobId
@@ -110,7 +110,7 @@ class Job:
         self._client._release(self)
 
 
-class JobClient:
+class JobClient(Closing):
     """A driver's session with a cluster."""
 
     def __init__(
@@ -160,17 +160,6 @@ class JobClient:
             client.close()
             raise
         return client
-
-    def __enter__(self) -> JobClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def address(self) -> str:

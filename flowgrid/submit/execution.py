@@ -6,19 +6,20 @@ The engine plans, submits the stages that can be decided, and plans on as they f
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from flowgrid.config import Config
-from flowgrid.errors import JobError
+from flowgrid.errors import JobError, OutputError
 from flowgrid.protocol.failures import FailureKind
 from flowgrid.protocol.job_graph import StageSpec
 from flowgrid.protocol.messages import JobFailed, JobSucceeded, StageSucceeded
@@ -111,11 +112,13 @@ class Engine:
 
         drawn = self._drawn()
         run, publication = self._publication(plan, drawn)
-        staging = commit.prepare(plan.path, plan.mode, run)
+        with _refusals_of(plan.path):
+            staging = commit.prepare(plan.path, plan.mode, run)
         try:
             result = self._run(plan, drawn, _sink(plan, staging))
             self._changes[plan.input] = self._changes[plan]
-            commit.commit(staging, result.files, plan.mode, publication)
+            with _refusals_of(plan.path):
+                commit.commit(staging, result.files, plan.mode, publication)
         except BaseException:
             commit.abort(staging)
             raise
@@ -218,6 +221,18 @@ def _sink(plan: Write, staging: Staging) -> SinkOutput:
     from flowgrid.protocol.fragment import SinkOutput
 
     return SinkOutput(plan.format, staging.url, plan.partition_by, dict(plan.options))
+
+
+@contextlib.contextmanager
+def _refusals_of(path: str) -> Iterator[None]:
+    """What a file system refuses a driver is an error with a place and a way out."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {path}: {error}. Make room there, or choose another path; if it was "
+            "committed already, `flowgrid clean` finishes it"
+        ) from error
 
 
 def _follow(job: Job, planner: Planner, identified: Identified) -> JobSucceeded:

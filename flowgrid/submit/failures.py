@@ -10,17 +10,19 @@ from flowgrid.errors import (
     JobCancelledError,
     JobError,
     NoExecutorsError,
+    OutOfMemoryError,
     UserCodeError,
 )
-from flowgrid.protocol.failures import FailureKind
+from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid.protocol.messages import JobFailed
 
 _NEXT = {
     FailureKind.PROCESS_DIED: "the process of a task ended without a word; look for a crash in "
     "native code, or for the system's out-of-memory killer",
     FailureKind.POISON: "this task brings down whatever process runs it",
-    FailureKind.OUT_OF_MEMORY: "raise executor.memory, or planner.partitions so that each task "
-    "holds less",
+    FailureKind.OUT_OF_MEMORY: "give executors more memory (executor.memory or `--executor-memory` "
+    "under local, the M of local-cluster[E,S,M], `flowgrid executor --memory`), or raise "
+    "planner.partitions so that each task holds less",
     FailureKind.DISK_FULL: "free space there, or set executor.local_dir to a larger disk",
     FailureKind.DISK_BAD: "set executor.local_dir to a disk that works",
     FailureKind.NO_EXECUTORS: "start executors (`flowgrid executor --scheduler …`); "
@@ -48,11 +50,17 @@ def _error(failed: JobFailed) -> FlowGridError:
         case FailureKind.INPUT_MISSING | FailureKind.INPUT_CHANGED | FailureKind.INPUT_INVALID:
             return InputError(message)
         case FailureKind.USER_ERROR:
-            text = f"{message}\n\n{failure.traceback.rstrip()}" if failure.traceback else message
-            return UserCodeError(text, kind, failure.traceback)
+            return UserCodeError(_with_traceback(message, failure), kind, failure.traceback)
+        case FailureKind.OUT_OF_MEMORY:
+            return OutOfMemoryError(_with_traceback(message, failure), kind, failure.traceback)
         case FailureKind.NO_EXECUTORS:
             return NoExecutorsError(message, kind)
         case FailureKind.CANCELLED | FailureKind.DRIVER_LOST:
             return JobCancelledError(message, kind)
         case _:
             return JobError(message, kind, failure.traceback)
+
+
+def _with_traceback(message: str, failure: Failure) -> str:
+    """With the user's own lines, where these are what failed."""
+    return f"{message}\n\n{failure.traceback.rstrip()}" if failure.traceback else message

@@ -131,7 +131,7 @@ class GivenTables:
                 from flowgrid.transport.block_server import BlockServer
 
                 self._context = zmq.Context()
-                self._server = BlockServer(self._context, self._bind, Path(directory), self._keys)
+                self._server = BlockServer(self._context, self._bind, [Path(directory)], self._keys)
                 data_address = self._server.address
             self._address = ExecutorAddress(
                 ExecutorId("driver", incarnation), host_identity(), directory, data_address

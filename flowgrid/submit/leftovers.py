@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from flowgrid.orphaned import LOCK, other_disks
+
 PREFIX = "flowgrid-"
-LOCK = "driver.lock"
 
 _YOUNG_S = 60.0
 """A directory without a driver's lock may be one that its executor is about to lock."""
@@ -46,9 +47,11 @@ def remove_stale(parent: Path, dry_run: bool = False) -> list[Path]:
 
 
 def remove(directory: Path) -> None:
+    """With its like on other disks."""
     import shutil  # a start does not need it, and it costs 13 ms
 
-    shutil.rmtree(directory, ignore_errors=True)
+    for one in (*other_disks(directory, directory.name), directory):
+        shutil.rmtree(one, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flowgrid.config import Config
 from flowgrid.errors import ConfigError
+from flowgrid.orphaned import link_disk
 from flowgrid.submit.child_output import ChildOutput
 from flowgrid.submit.child_python import child_environment, python_module
 from flowgrid.submit.leftovers import PREFIX, make_locked, remove, remove_stale
@@ -52,13 +54,14 @@ _NO_EXECUTORS_GRACE_S = 15.0
 class LocalCluster:
     """A scheduler and executors that end with this process. Make one with `start`."""
 
-    def __init__(self, directory: Path, lock_fd: int) -> None:
-        self.directory = directory
-        self._lock_fd = lock_fd
+    def __init__(self, directories: Sequence[Path], lock_fds: Sequence[int]) -> None:
+        self.directory = directory = directories[0]
+        self._directories = directories
         self._directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         self._owner_pid = os.getpid()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._child_end, self._driver_end = os.pipe()
+        self._lock_fds = [_moved_above(self._driver_end, fd) for fd in lock_fds]
         self._output = ChildOutput()
         self._closing = threading.Lock()
         self._closed = False
@@ -73,9 +76,10 @@ class LocalCluster:
         Raises `ConfigError` if there is no place for the cluster's directory.
         """
         os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", _BLAS_THREAD_TIMEOUT)
-        parent = Path(config.executor_local_dir or tempfile.gettempdir()).absolute()
-        threading.Thread(target=remove_stale, args=(parent,), daemon=True).start()
-        cluster = cls(*_make_directory(parent))
+        parents = [Path(one).absolute() for one in config.local_dirs or [tempfile.gettempdir()]]
+        for parent in parents:
+            threading.Thread(target=remove_stale, args=(parent,), daemon=True).start()
+        cluster = cls(*_make_directories(parents))
         try:
             cluster._spawn(master, config)
         except BaseException:
@@ -95,11 +99,13 @@ class LocalCluster:
 
     def trouble(self) -> str | None:
         """`failure`, after what can be done about it: for whoever looks after the cluster."""
+        ends = self._ends()  # one look: what dies after it is for the next one
+        code = ends.get("scheduler")
         with self._closing:
-            code = self._children["scheduler"].poll()
             if code is not None and code < 0 and self._may_restart():
                 self._start_scheduler()
-        return self.failure()
+                del ends["scheduler"]
+        return self._failure(ends)
 
     def failure(self) -> str | None:
         """Why this cluster is of no use any more, or None.
@@ -107,9 +113,16 @@ class LocalCluster:
         An executor that was killed is the scheduler's business; one that ended by itself found
         something that no other try would change.
         """
-        for name, child in self._children.items():
-            code = child.poll()
-            if code is not None and (name == "scheduler" or code >= 0) and not self._closed:
+        return self._failure(self._ends())
+
+    def _ends(self) -> dict[str, int]:
+        """The exit codes of the processes that have ended."""
+        codes = {name: child.poll() for name, child in self._children.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def _failure(self, ends: Mapping[str, int]) -> str | None:
+        for name, code in ends.items():
+            if (name == "scheduler" or code >= 0) and not self._closed:
                 how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
                 words = self._output.last_lines(wait_s=0.2)
                 said = f"; the last it and its siblings said:\n{words}" if words else ""
@@ -134,13 +147,14 @@ class LocalCluster:
         self._output.last_lines(wait_s=1.0)
         remove(self.directory)
         os.close(self._directory_fd)
-        os.close(self._lock_fd)
+        for fd in self._lock_fds:
+            os.close(fd)
 
     def forget(self) -> None:
         """In a process forked from the driver: hold nothing by which a cluster could live on."""
         if self._scheduler_restarts:
             self._close_child_ends()
-        for fd in (self._driver_end, self._lock_fd, self._directory_fd, self._output.reader):
+        for fd in (self._driver_end, *self._lock_fds, self._directory_fd, self._output.reader):
             os.close(fd)
         self._closed = True
 
@@ -194,7 +208,7 @@ class LocalCluster:
         return (
             *("--scheduler", self.control_address, "--name", name),
             *("--bind", self._endpoint(f"{name}.data")),
-            *("--directory", str(self.directory / name)),
+            *(word for one in self._directories for word in ("--directory", str(one / name))),
             *("--slots", str(master.slots_per_executor)),
             *("--threads-per-slot", str(master.threads_per_slot)),
             *("--memory", str(master.memory_bytes)),
@@ -227,7 +241,8 @@ class LocalCluster:
                 running.append(child)
             else:
                 # What was killed has left its directory, and the scheduler waits for those to go.
-                remove(self.directory / name)
+                for directory in reversed(self._directories):
+                    remove(directory / name)
         return running
 
 
@@ -249,9 +264,29 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _make_directory(parent: Path) -> tuple[Path, int]:
-    """A fresh directory that only we can enter, and the lock that says we live."""
+def _moved_above(other: int, fd: int) -> int:
+    """The same file under a higher number. Of a killed process the kernel lets go of the highest first
+    (seen 3,000 times of 3,000), so who reads the end of its pipe finds its locks free."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, other + 1)
+    os.close(fd)
+    return moved
+
+
+def _make_directories(parents: Sequence[Path]) -> tuple[list[Path], list[int]]:
+    """A fresh directory below each, of one name, that only we can enter; and the locks that say we live.
+
+    The first knows the others, so that whoever finds it can remove them all.
+    """
+    name = f"{PREFIX}{os.urandom(4).hex()}"
+    made: list[tuple[Path, int]] = []
     try:
-        return make_locked(parent / f"{PREFIX}{os.urandom(4).hex()}")
+        for number, parent in enumerate(parents, 1):
+            made.append(make_locked(parent / name))
+            if number > 1:
+                link_disk(made[0][0], number, parent / name)
     except OSError as error:
+        for directory, fd in made:
+            remove(directory)
+            os.close(fd)
         raise ConfigError(f"cannot make a local cluster in {parent}: {error.strerror}") from None
+    return [directory for directory, _ in made], [fd for _, fd in made]

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
 import os
@@ -19,7 +18,9 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from flowgrid.config import MIB, Config
+import msgspec
+
+from flowgrid.config import MIB, Config, require_memory
 from flowgrid.errors import ConfigError
 from flowgrid.ids import DriverId
 from flowgrid.submit.machine import cores, executor_memory_bytes
@@ -29,8 +30,7 @@ _LOCAL = re.compile(r"local(?:\[([1-9]\d*|\*)\])?")
 _LOCAL_CLUSTER = re.compile(r"local-cluster\[([1-9]\d*),([1-9]\d*),([1-9]\d*)\]")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LocalMaster:
+class LocalMaster(msgspec.Struct, frozen=True):
     """A cluster of child processes. `memory_bytes` is each executor's.
 
     `scheduler_restarts`: one that is killed is started again and goes on. A session that lives on one
@@ -44,8 +44,7 @@ class LocalMaster:
     scheduler_restarts: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RemoteMaster:
+class RemoteMaster(msgspec.Struct, frozen=True):
     """A cluster that runs already; `address` is its scheduler's."""
 
     address: str
@@ -62,6 +61,7 @@ def parse_master(text: str, config: Config) -> Master:
         return LocalMaster(1, 1, threads, config.executor_memory or executor_memory_bytes())
     if match := _LOCAL_CLUSTER.fullmatch(compact):
         executors, slots, memory_mib = map(int, match.groups())
+        require_memory(memory_mib * MIB, slots)
         return LocalMaster(executors, slots, 1, memory_mib * MIB, scheduler_restarts=True)
     if _is_tcp_endpoint(compact):
         return RemoteMaster(compact)
@@ -78,13 +78,12 @@ def _is_tcp_endpoint(text: str) -> bool:
         return False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """What was said on the command line; a program's own arguments to `connect` win over it."""
 
     master: str | None = None
     name: str | None = None
-    conf: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    conf: Mapping[str, str] = {}
     keys: Path | None = None
 
     def environment(self) -> dict[str, str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from types import TracebackType
 from typing import BinaryIO
 
 import zmq
 
+from flowgrid.closing import Closing
 from flowgrid.errors import ConnectError, FlowGridError
 from flowgrid.ids import ProgramId
 from flowgrid.protocol.codec import driver_envelopes, to_driver_envelopes
@@ -37,7 +37,7 @@ _LOOK_S = 0.2
 """Between two looks at a program that prints nothing."""
 
 
-class ProgramClient:
+class ProgramClient(Closing):
     """Asks one scheduler. Raises `ConnectError` when it is silent for `patience_s`."""
 
     def __init__(self, address: str, keys: Keys | None, patience_s: float) -> None:
@@ -50,15 +50,7 @@ class ProgramClient:
             self._context.term()
             raise
 
-    def __enter__(self) -> ProgramClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._socket.close(linger=0)
         self._context.term()
 

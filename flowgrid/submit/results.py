@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from flowgrid.closing import Closing
 from flowgrid.ids import AttemptId
 from flowgrid.io.arrow_types import plain_schema, to_plain
 from flowgrid.io.stage_reader import Producer, StageReader, StageReadError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flowgrid.transport.remote_blocks import RemoteBlocks
 
 
-class Result:
+class Result(Closing):
     """What a job left. A context manager: leaving it lets the cluster drop the blocks.
 
     `schema` is that of the blocks, with plain types. Batches are views of mapped files where they can
@@ -46,17 +46,6 @@ class Result:
         self._keys = keys
         self._recompute = recompute
         self._release = release
-
-    def __enter__(self) -> Result:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @cached_property
     def schema(self) -> pa.Schema:

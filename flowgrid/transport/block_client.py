@@ -13,12 +13,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import zmq
 
+from flowgrid.closing import Closing
 from flowgrid.config import MIB
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.block_transfer import (
@@ -114,7 +114,7 @@ class _BlockRequest:
 _Request: TypeAlias = _IndexRequest | _BlockRequest
 
 
-class BlockClient:
+class BlockClient(Closing):
     """One connection to one source. Any number of fetches may be under way at once."""
 
     def __init__(
@@ -133,17 +133,6 @@ class BlockClient:
         self._dealer = connect_dealer(context, address, b"reader-" + os.urandom(12), keys)
         self._numbers = itertools.count()
         self._requests: dict[int, _Request] = {}
-
-    def __enter__(self) -> BlockClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._dealer.close(linger=0)

@@ -9,14 +9,15 @@ was granted: at most `STREAM_CREDIT_BYTES_MAX` per block, until ZeroMQ finds tha
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import socket
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 import zmq
 
 from flowgrid.ids import AttemptId
@@ -33,7 +34,7 @@ from flowgrid.protocol.block_transfer import (
     IndexSent,
     ToReader,
 )
-from flowgrid.protocol.blocks import TRAILER_BYTES, BlockCorruptError, decode_trailer, file_name
+from flowgrid.protocol.blocks import TRAILER_BYTES, BlockCorruptError, decode_trailer, find_file
 from flowgrid.protocol.codec import Codec, DecodeError
 from flowgrid.transport.security import Keys
 from flowgrid.transport.sockets import bind_router
@@ -50,8 +51,7 @@ _requests: Codec[FromReader] = Codec(FromReader)  # type: ignore[arg-type]
 _replies: Codec[ToReader] = Codec(ToReader)  # type: ignore[arg-type]
 
 
-@dataclasses.dataclass(slots=True)
-class _Stream:
+class _Stream(msgspec.Struct):
     """A block on its way: the ranges still to send, and how much of them the reader has room for."""
 
     path: Path
@@ -79,17 +79,17 @@ class _Stream:
 
 
 class BlockServer:
-    """Serves the block files below `directory` from its construction until `close`."""
+    """Serves the block files below `directories` from its construction until `close`."""
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         address: str,
-        directory: Path,
+        directories: Sequence[Path],
         keys: Keys | None = None,
     ) -> None:
         """Binds `address`; `self.address` is where it really is. Raises `InsecureBindError`."""
-        self._directory = directory
+        self._directories = [str(one) for one in directories]
         self._router, self.address = bind_router(context, address, keys)
         self._streams: OrderedDict[_StreamKey, _Stream] = OrderedDict()
         self._closing, self._closed = socket.socketpair()
@@ -152,7 +152,7 @@ class BlockServer:
                 self._streams.pop((peer, request), None)
 
     def _path(self, attempt: AttemptId) -> Path:
-        return self._directory / file_name(attempt)
+        return Path(find_file(self._directories, attempt))
 
     # -- replies -----------------------------------------------------------------------------------
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 
 import pyarrow as pa
 import zmq
 
+from flowgrid.closing import Closing
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.io.blocks import decode_block, decode_schema
 from flowgrid.protocol.job_graph import ExecutorAddress
@@ -21,24 +21,13 @@ from flowgrid.transport.block_client import BlockClient, BlockGoneError, BlockUn
 from flowgrid.transport.security import Keys
 
 
-class RemoteBlocks:
+class RemoteBlocks(Closing):
     """The connections of one reader to the executors it reads from. Belongs to one thread."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> None:
         self._context = context
         self._keys = keys
         self._clients: dict[ExecutorId, BlockClient] = {}
-
-    def __enter__(self) -> RemoteBlocks:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def open(self, address: ExecutorAddress, attempt: AttemptId) -> FetchedBlocks:
         """What `attempt` wrote at `address`. Raises OSError and `BlockCorruptError`."""

@@ -18,7 +18,6 @@ start. What admits the listed keys is `flowgrid.transport.admission`; a server o
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import ipaddress
 import os
@@ -28,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import zmq
 
 from flowgrid.errors import ConfigError
@@ -52,8 +52,7 @@ class Role(enum.StrEnum):
     OBSERVER = "observer"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """The keys of one process: what a server needs to be one, and what a client shows as `role`."""
 
     directory: Path

@@ -6,28 +6,23 @@ Exit codes: 0 ended in good order, 2 flags or an address that cannot be used.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 
 import zmq
 
 from flowgrid.config import Config
 from flowgrid.errors import ConfigError
+from flowgrid.orphaned import remove_orphaned
 from flowgrid.transport.security import Keys
 from flowgrid_scheduler.job_log import JobLog, LogFullError
 from flowgrid_scheduler.server import SchedulerServer
 
 USAGE_ERROR = 2
 FAILED = 1
-
-EXECUTORS_END_S = 5.0
-"""How long the executors of an owned cluster have to remove their directories."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         config = Config.parse(dict(_setting(text) for text in flags.conf))
         keys = Keys(Path(flags.keys), "scheduler") if flags.keys else None
         state_dir = Path(flags.state_dir)
+        if flags.owner_fd is None:  # else it is the owner's: nobody else would remove it again
+            state_dir.mkdir(parents=True, exist_ok=True)
         log = _open_log(state_dir) if flags.log else None
         server = SchedulerServer(flags.bind, state_dir, config, keys, log)
     except (ConfigError, OSError, zmq.ZMQError) as error:
@@ -50,14 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"flowgrid scheduler: {error}: make some and start it again", file=sys.stderr)
         return FAILED
     if flags.owner_fd is not None:
-        _remove_when_alone(Path(flags.state_dir))
+        remove_orphaned(Path(flags.state_dir))
     return 0
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="flowgrid scheduler", description=__doc__)
     parser.add_argument("--bind", default="tcp://127.0.0.1:0", help="the control address")
-    parser.add_argument("--state-dir", required=True, help="where the job log is kept")
+    parser.add_argument(
+        "--state-dir", required=True, help="where the job log is kept; made if missing"
+    )
     parser.add_argument(
         "--no-log", dest="log", action="store_false", help="jobs end with this process"
     )
@@ -112,18 +111,6 @@ def _announce(server: SchedulerServer, ready_fd: int | None) -> None:
     else:
         with os.fdopen(ready_fd, "w") as ready:
             ready.write(line + "\n")
-
-
-def _remove_when_alone(directory: Path) -> None:
-    """Leave nothing of an owned cluster; its executors, who live in there as well, go first."""
-    deadline = time.monotonic() + EXECUTORS_END_S
-    while time.monotonic() < deadline and any(directory.glob("executor-*/")):
-        time.sleep(0.001)
-    # Under another name, nobody who is still about to start can put anything into it.
-    doomed = directory.with_name(f"{directory.name}.gone")
-    with contextlib.suppress(FileNotFoundError):  # its driver was faster
-        directory.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Which blocks of a stage exist: who won each partition, who holds it, how many rows it has.
 
-One partition has at most one winner, and this is the only place that knows it. Sizes and digests of
-a winner are kept after its blocks are lost: that is how a recompute that differs is found.
-Everything is an array with one entry per partition, or per partition and target.
+One partition has at most one winner, and this is the only place that knows it. Sizes and the digest
+of a winner are kept after its blocks are lost: that is how a recompute that differs is found.
+Everything is an array with one entry per partition, or a `CountTable` of partitions and targets.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from flowgrid.protocol.job_graph import (
     StageStatistics,
 )
 from flowgrid.protocol.reports import AttemptReport
+from flowgrid_scheduler.count_table import CountTable
 
 NOBODY = -1
 
@@ -46,12 +47,13 @@ class BlockCatalog:
         self.holders = array("i", [NOBODY]) * count
         self.written = bytearray(count)
         """1 where a winner was ever accepted, also if its blocks are lost by now."""
-        self._rows = array("q", [0]) * (count * self._targets)
-        self._bytes = array("q", [0]) * (count * self._targets)
-        self._digests = array("Q", [0]) * (count * self._targets)
+        self._rows = CountTable(count, self._targets)
+        self._bytes = CountTable(count, self._targets)
+        self._digests = array("Q", [0]) * count
         self._outputs: tuple[int, StageOutputs] | None = None
         if spec.given is not None:
-            self._rows = array("q", (rows for part in spec.given_rows for rows in part))
+            for partition, rows in enumerate(spec.given_rows):
+                self._rows.put(partition, rows)
             self.attempts = array("i", spec.given.attempts)
             self.written = bytearray(b"\1" * count)
 
@@ -60,35 +62,18 @@ class BlockCatalog:
         partition: int,
         attempt: int,
         holder: int,
-        sizes: tuple[Sequence[int], Sequence[int], Sequence[int]],
+        rows: Sequence[int],
+        bytes_: Sequence[int],
+        digest: int,
     ) -> None:
-        """A winner. `sizes` are rows, bytes and digests, one entry per target."""
+        """A winner, with its rows and bytes by target. Nobody holds it if its blocks are lost."""
         self.attempts[partition] = attempt
         self.holders[partition] = holder
         self.written[partition] = 1
-        rows, bytes_, digests = sizes
-        if self._targets == 1:
-            self._rows[partition] = rows[0]
-            self._bytes[partition] = bytes_[0]
-            self._digests[partition] = digests[0]
-        else:
-            cells = self._part(partition)
-            self._rows[cells] = array("q", rows)
-            self._bytes[cells] = array("q", bytes_)
-            self._digests[cells] = array("Q", digests)
+        self._rows.put(partition, rows)
+        self._bytes.put(partition, bytes_)
+        self._digests[partition] = digest
         self.version += 1
-
-    def restore(
-        self, partition: int, attempt: int, holder: int, cells: tuple[bytes, bytes, bytes]
-    ) -> None:
-        """A winner from `cells_of`; nobody holds it if its blocks were lost."""
-        self.attempts[partition] = attempt
-        self.holders[partition] = holder
-        self.written[partition] = 1
-        part = self._part(partition)
-        self._rows[part] = array("q", cells[0])
-        self._bytes[part] = array("q", cells[1])
-        self._digests[part] = array("Q", cells[2])
 
     def move(self, partition: int, holder: int) -> None:
         """The winner's blocks are elsewhere now, and are the same."""
@@ -106,33 +91,22 @@ class BlockCatalog:
             return []
         return [p for p, who in enumerate(self.holders) if who == holder]
 
-    def differs(self, partition: int, digests: Sequence[int]) -> bool:
+    def differs(self, partition: int, digest: int) -> bool:
         """Whether an earlier winner of this partition wrote other rows."""
-        return bool(self.written[partition]) and list(digests) != self.digests_of(partition)
+        return bool(self.written[partition]) and digest != self._digests[partition]
 
-    def digests_of(self, partition: int) -> list[int]:
-        """One digest per target, of the last winner."""
-        return list(self._digests[self._part(partition)])
+    def sizes_of(self, partition: int) -> tuple[array[int], array[int]]:
+        """Rows and bytes of the last winner, by target."""
+        return self._rows.row(partition), self._bytes.row(partition)
+
+    def digest_of(self, partition: int) -> int:
+        """Which rows the last winner wrote for whom, as one number."""
+        return self._digests[partition]
 
     def report_of(self, partition: int) -> AttemptReport:
         """What the last winner said of its blocks."""
-        part = self._part(partition)
-        rows, bytes_, digests = self._rows[part], self._bytes[part], self._digests[part]
-        return AttemptReport((), tuple(rows), tuple(bytes_), tuple(digests))
-
-    def cells_of(self, partition: int) -> tuple[bytes, bytes, bytes]:
-        """Rows, bytes and digests of the last winner, as they lie in memory."""
-        part = self._part(partition)
-        rows, bytes_, digests = self._rows[part], self._bytes[part], self._digests[part]
-        return rows.tobytes(), bytes_.tobytes(), digests.tobytes()
-
-    def wrote(
-        self, partition: int, sizes: tuple[Sequence[int], Sequence[int], Sequence[int]]
-    ) -> bool:
-        """Whether the last winner wrote exactly so many rows and bytes, with these digests."""
-        part = self._part(partition)
-        known = (self._rows[part], self._bytes[part], self._digests[part])
-        return all(list(mine) == list(theirs) for mine, theirs in zip(known, sizes, strict=True))
+        rows, bytes_ = map(tuple, self.sizes_of(partition))
+        return AttemptReport((), rows, bytes_, self.digest_of(partition))
 
     def attempts_in(self, part: Slice | None) -> tuple[int, ...]:
         """The attempts that a reader of this slice (None: of everything) must read."""
@@ -142,39 +116,28 @@ class BlockCatalog:
             return ()
         return tuple(self.attempts[part.partition_start : part.partition_stop])
 
-    def _part(self, partition: int) -> slice:
-        return slice(partition * self._targets, (partition + 1) * self._targets)
-
     def rows_in(self, part: Slice | None) -> int:
         """Rows that a reader of this slice (None: of everything) must see."""
         if part is None:
-            return sum(self._rows)
-        targets = self._targets
-        first, stop = part.partition_start * targets, part.partition_stop * targets
-        if part.target_stop - part.target_start == targets:
-            return sum(self._rows[first:stop])
-        return sum(
-            sum(self._rows[first + target : stop : targets])
-            for target in range(part.target_start, part.target_stop)
+            return sum(self._rows.sums)
+        return self._rows.total(
+            range(part.partition_start, part.partition_stop),
+            range(part.target_start, part.target_stop),
         )
 
     def bytes_in(self, part: Slice, partition: int) -> int:
         """Bytes that a reader of this slice reads of one partition."""
-        first = partition * self._targets
-        return sum(self._bytes[first + part.target_start : first + part.target_stop])
+        columns = range(part.target_start, part.target_stop)
+        return self._bytes.total(range(partition, partition + 1), columns)
 
     @property
     def total_bytes(self) -> int:
         """Bytes of the winners of all partitions, also of those that are lost by now."""
-        return sum(self._bytes)
+        return sum(self._bytes.sums)
 
     def statistics(self) -> StageStatistics:
         """Rows and bytes per target, over the winners of all partitions."""
-        step = self._targets
-        return StageStatistics(
-            tuple(sum(self._rows[target::step]) for target in range(step)),
-            tuple(sum(self._bytes[target::step]) for target in range(step)),
-        )
+        return StageStatistics(tuple(self._rows.sums), tuple(self._bytes.sums))
 
     def outputs(self, address_of: Callable[[int], ExecutorAddress]) -> StageOutputs:
         """What readers are told, made once per version."""
@@ -194,5 +157,6 @@ class BlockCatalog:
 
     def fingerprint(self) -> list[object]:
         """Everything that matters here as plain data."""
-        arrays = (self.attempts, self.holders, self._rows, self._bytes, self._digests)
-        return [self.version, bytes(self.written), *(part.tobytes() for part in arrays)]
+        arrays = [part.tobytes() for part in (self.attempts, self.holders, self._digests)]
+        counts = [table.fingerprint() for table in (self._rows, self._bytes)]
+        return [self.version, bytes(self.written), *arrays, *counts]

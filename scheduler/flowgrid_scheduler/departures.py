@@ -91,10 +91,11 @@ def copy_failed(state: ClusterState, target: Executor, attempt: AttemptId) -> No
 
 
 def _advance(state: ClusterState, executor: Executor, departure: Departure) -> None:
-    alive = {one.index: one for one in state.executors.alive.values()}
+    # What goes to somebody who leaves as well would have to be moved again.
+    staying = {one.index for one in state.executors.staying()}
     copies = departure.copies.items()
-    departure.copies = {a: t for a, t in copies if t in alive and a.job in state.jobs}
-    live = {attempt for one in alive.values() for attempt in one.attempts}
+    departure.copies = {a: t for a, t in copies if t in staying and a.job in state.jobs}
+    live = {attempt for one in state.executors.alive.values() for attempt in one.attempts}
     departure.readers = {reader: None for reader in departure.readers if reader in live}
     to_move = [a for a in _held(state, executor) if departure.tries.get(a, 0) < TRIES_MAX]
     _fetch_elsewhere(state, executor, departure, to_move)

@@ -6,9 +6,10 @@ given twice, so that arrays can hold it. What is lost never comes back under the
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Generic, TypeVar
+
+import msgspec
 
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol.job_graph import ExecutorAddress
@@ -16,7 +17,6 @@ from flowgrid.protocol.messages import Heartbeat
 from flowgrid.protocol.status import ExecutorStatus
 from flowgrid.protocol.waits import AttemptProgress
 from flowgrid_scheduler.attempts import TRANSITIONS, AttemptState, Word
-from flowgrid_scheduler.backlogs import BACKLOG_MAX
 
 WORD_OVERDUE_S = 2.0
 """An envelope that a heartbeat counts and that has not come after so long is lost."""
@@ -44,15 +44,14 @@ class Departed(Generic[T]):
         return iter(self._names)
 
 
-@dataclasses.dataclass(slots=True)
-class Departure:
+class Departure(msgspec.Struct):
     """What an executor that is to leave still has to see done (`departures`)."""
 
-    copies: dict[AttemptId, int] = dataclasses.field(default_factory=dict)
+    copies: dict[AttemptId, int] = {}
     """Blocks on their way, with the index of the executor that fetches them."""
-    tries: dict[AttemptId, int] = dataclasses.field(default_factory=dict)
+    tries: dict[AttemptId, int] = {}
     """Copies that failed."""
-    readers: dict[AttemptId, None] = dataclasses.field(default_factory=dict)
+    readers: dict[AttemptId, None] = {}
     """Attempts that were told to read here what has moved since."""
     stopping: bool = False
 
@@ -73,6 +72,8 @@ class Executor:
         """Envelopes that came: the sequence of the next one."""
         self.heard_s = awake_s
         self.blocks_bytes = 0
+        self.excluded_directories: tuple[str, ...] = ()
+        """What its last heartbeat said of its bad disks, for people."""
         self.attempts: dict[AttemptId, AttemptState] = {}
         """Attempts that count against its slots: launched, and no last word yet."""
         self.progress: dict[AttemptId, AttemptProgress] = {}
@@ -92,16 +93,6 @@ class Executor:
     @property
     def slots_free(self) -> int:
         return max(0, self.slots - len(self.attempts))
-
-    @property
-    def backlog_max(self) -> int:
-        """Attempts beyond the slots that it may ever have."""
-        return self.slots * BACKLOG_MAX
-
-    @property
-    def room(self) -> int:
-        """Attempts that it may be given however short they are: never negative (`invariants`)."""
-        return self.places(BACKLOG_MAX)
 
     def places(self, waiting: int) -> int:
         """Attempts that it may still be given, if so many may wait behind each slot (`backlogs`)."""
@@ -130,6 +121,7 @@ class Executor:
         """Take note of a heartbeat and of the envelopes it promises."""
         self.heard_s = awake_s
         self.blocks_bytes = heartbeat.blocks_bytes
+        self.excluded_directories = heartbeat.excluded_directories
         self.progress = {progress.attempt: progress for progress in heartbeat.running}
         if self._owed is None and heartbeat.sent > self.received:
             self._owed = (heartbeat.sent, awake_s)
@@ -156,6 +148,7 @@ class Executor:
             blocks_bytes=self.blocks_bytes,
             excluded=self.excluded,
             leaving=self._leaving(),
+            excluded_directories=self.excluded_directories,
         )
 
     def _leaving(self) -> str:

@@ -9,11 +9,14 @@ from collections.abc import Mapping, Set
 
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.job_graph import OutputKind
+from flowgrid.protocol.programs import ProgramState
 from flowgrid_scheduler.attempts import AttemptState
+from flowgrid_scheduler.backlogs import BACKLOG_MAX
 from flowgrid_scheduler.cluster import ClusterState
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.executors import Executor
 from flowgrid_scheduler.jobs import Job, JobState
+from flowgrid_scheduler.program_drivers import DRIVERS_PER_EXECUTOR_MAX
 from flowgrid_scheduler.stages import Stage, TaskState
 
 _PENDING, _LIVE, _SUCCEEDED = map(int, (TaskState.PENDING, TaskState.LIVE, TaskState.SUCCEEDED))
@@ -42,6 +45,7 @@ def check(core: SchedulerCore) -> None:
             assert stage.running == running.get((stage.id.job, stage.id.number), 0), stage.id
     for job in jobs:
         _check_progress(state, job, taking)
+    _check_programs(state, alive)
     if state.jobs or alive:
         assert core.next_deadline() is not None, "nobody watches the time"
 
@@ -53,7 +57,7 @@ def _check_executor(
     running: dict[tuple[int, int], int],
 ) -> None:
     """Also notes where each attempt is, and how many of each stage run."""
-    assert executor.room >= 0, executor.id
+    assert executor.places(BACKLOG_MAX) >= 0, executor.id
     assert executor.told.keys() <= state.jobs.keys(), "an executor was not told of a job's end"
     for attempt, current in executor.attempts.items():
         assert current <= _ATTEMPT_ENDS, f"{attempt} has ended and still takes a place"
@@ -120,3 +124,18 @@ def _check_progress(state: ClusterState, job: Job, taking: list[Executor]) -> No
     if not queued and not any([stage.live for stage in job.stages]):
         waits_for_driver = not job.graph_complete and not any(s.remaining for s in job.graph)
         assert waits_for_driver, f"{job.id} waits for nothing"
+
+
+def _check_programs(state: ClusterState, alive: Set[int]) -> None:
+    """A driver runs where somebody is, and waits where nobody can; nobody listens to others."""
+    for program in state.programs.known.values():
+        assert (program.spec is None) == program.state.final, program.id
+        waits = program.state is ProgramState.WAITING
+        assert waits == (program.id.number in state.programs.waiting), program.id
+        assert program.state is not ProgramState.RUNNING or program.executor in alive, program.id
+    for executor in state.executors.taking() if state.programs.waiting else ():
+        full = len(state.programs.on(executor.index)) >= DRIVERS_PER_EXECUTOR_MAX
+        assert full, f"a program waits that {executor.id} could run"
+    for session in state.sessions.open.values():
+        if session.driver is not None:
+            assert state.programs.of(session.driver) is not None, f"{session.driver} is heard"

@@ -14,6 +14,7 @@ scheduler's words of that turn leave the process.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -104,12 +105,13 @@ class JobRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WinnerRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The last winner of a task. Both numbers are -1 when its blocks are lost: its sizes and digests
-    are kept to judge the next one. Cells are the arrays of `BlockCatalog`, as bytes."""
+    """The last winner of a task. Both numbers are -1 when its blocks are lost: its sizes and digest
+    are kept to judge the next one. `sizes` are rows and bytes by target, packed (`count_table`)."""
 
     attempt: int
     holder: int
-    cells: tuple[bytes, bytes, bytes]
+    sizes: tuple[bytes, bytes]
+    digest: int
     files: tuple[WrittenFile, ...] = ()
 
 
@@ -142,7 +144,11 @@ RECORDS: Mapping[Kind, type[Any]] = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_decoders = {kind: msgspec.msgpack.Decoder(record) for kind, record in RECORDS.items()}
+
+
+@functools.cache
+def _decoder(kind: Kind) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(RECORDS[kind])
 
 
 def encode_record(record: object) -> bytes:
@@ -151,7 +157,7 @@ def encode_record(record: object) -> bytes:
 
 def decode_record(key: Key, body: bytes) -> Any:
     """The record under a key, of the type that `RECORDS` has for its kind."""
-    return _decoders[key.kind].decode(body)
+    return _decoder(key.kind).decode(body)
 
 
 class Changes(NamedTuple):

@@ -37,7 +37,6 @@ KINDS: tuple[type[Event], ...] = (
 _BUFFER_BYTES = 1 << 18
 _RECORD = struct.Struct("<dBI")
 _encoder = msgspec.msgpack.Encoder()
-_decoders = [msgspec.msgpack.Decoder(kind) for kind in KINDS]
 _kind_numbers = {kind: number for number, kind in enumerate(KINDS)}
 
 
@@ -53,7 +52,6 @@ class Journal:
     """The journal of one start of a scheduler, in a file of its own below `directory`."""
 
     def __init__(self, directory: Path, header: JournalHeader) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / f"{header.identity.epoch:016x}.journal"
         self._file: BinaryIO = open(self.path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115
         encoded = _encoder.encode(header)
@@ -81,10 +79,11 @@ def read_header(path: Path) -> JournalHeader:
 
 def read_journal(path: Path) -> Iterator[tuple[float, Event]]:
     """The events of a journal with their times, in order."""
+    decoders = [msgspec.msgpack.Decoder(kind) for kind in KINDS]
     records = _records(path)
     next(records)  # the header
     for now, kind, encoded in records:
-        yield now, _decoders[kind].decode(encoded)
+        yield now, decoders[kind].decode(encoded)
 
 
 def replay(path: Path) -> SchedulerCore:

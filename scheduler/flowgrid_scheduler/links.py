@@ -14,7 +14,7 @@ from typing import TypeAlias
 import zmq
 
 from flowgrid.ids import ExecutorId
-from flowgrid.protocol.codec import to_driver_envelopes, to_executor_envelopes
+from flowgrid.protocol.codec import signs_of_life, to_driver_envelopes, to_executor_envelopes
 from flowgrid.protocol.messages import ToDriverEnvelope, ToExecutorEnvelope
 from flowgrid_scheduler.actions import Action, SendToExecutor
 
@@ -74,6 +74,12 @@ class Links:
             link = self._links.get(peer)
             if link is not None:
                 self._send(peer, link, batch)
+
+    def sign_of_life(self, peer: Peer) -> bytes:
+        """What its heartbeat is answered with."""
+        link = self._links.get(peer)
+        sent = link.sequence - len(link.unsent) if link is not None else 0
+        return signs_of_life.encode(sent)
 
     def probe(self) -> list[Peer]:
         """Touch every quiet link and return the peers that are gone; their links are forgotten."""

@@ -53,7 +53,7 @@ def attempt_succeeded(state: ClusterState, executor: Executor, word: AttemptSucc
         _count_failure(state, executor, attempt, failure)
         return
     differs = stage.spec.output is OutputKind.BLOCKS and stage.blocks.differs(
-        attempt.partition, report.digests
+        attempt.partition, report.digest
     )
     if differs and not _roll_back_readers(state, job, stage, attempt):
         return

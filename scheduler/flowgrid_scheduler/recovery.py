@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowgrid.ids import AttemptId
+from flowgrid.protocol.departures import BlocksCorrupt
 from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
 from flowgrid.protocol.messages import Fence, ReportFetchFailed
 from flowgrid_scheduler import exclusion, program_drivers
@@ -164,6 +165,8 @@ def _lose_block(state: ClusterState, job: Job, stage: Stage, failure: Failure, p
     if _has_moved(state, stage, failure.fetch):
         return False
     lose_blocks(state, stage, [producer.partition])
+    if cause is FetchCause.CORRUPT and failure.fetch.holder in state.executors.alive:
+        state.out.to_executor(failure.fetch.holder, BlocksCorrupt(producer))
     if out_of_reach:
         # Its heartbeats are fresh, or it would be lost: only this link may be broken.
         stage.queue.avoid(producer.partition, holder)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Mapping
+
+import msgspec
 
 from flowgrid.config import Config
 from flowgrid.protocol.failures import FailureKind
@@ -42,8 +43,7 @@ class Budget(enum.Enum):
                 raise ValueError("what is not counted has no limit")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """`elsewhere`: the next attempt prefers another executor, because this one may be the reason."""
 
     budget: Budget
@@ -55,7 +55,8 @@ RULES: Mapping[FailureKind, Rule] = {
     FailureKind.QUERY_ERROR: Rule(Budget.NONE),
     FailureKind.FETCH_FAILED: Rule(Budget.FREE),
     FailureKind.PROCESS_DIED: Rule(Budget.DEATHS, elsewhere=True),
-    FailureKind.OUT_OF_MEMORY: Rule(Budget.ATTEMPTS, elsewhere=True),
+    # Its executor has run it twice, the second time with nothing beside it.
+    FailureKind.OUT_OF_MEMORY: Rule(Budget.NONE),
     FailureKind.DISK_FULL: Rule(Budget.ATTEMPTS, elsewhere=True),
     FailureKind.DISK_BAD: Rule(Budget.ATTEMPTS, elsewhere=True),
     FailureKind.EXECUTOR_LOST: Rule(Budget.DEATHS),

@@ -3,7 +3,7 @@
 Nothing is launched before the roll is complete: everybody in the log has come back, or was silent for
 ``scheduler.roll_call_s`` and is lost. So what comes back is judged by the log as it was found:
 
-* blocks that the log knows and the executor has, with the same sizes and digests, are winners;
+* blocks that the log knows and the executor has, with the same sizes and digest, are winners;
 * blocks that the log knows and the executor does not have are lost;
 * an attempt that the log does not know (it runs, or its last word was said to the dead) goes on if its
   task still waits, and if it reads exactly the attempts that readers would be told to read today;
@@ -90,8 +90,8 @@ def _confirmed(stage: Stage, partition: int, claims: dict[AttemptId, HeldAttempt
     claim = claims.get(winner)
     if claim is None or claim.report is None:
         return False
-    report = claim.report
-    if not stage.blocks.wrote(partition, (report.rows, report.bytes, report.digests)):
+    said, known = claim.report, stage.blocks.report_of(partition)
+    if (said.rows, said.bytes, said.digest) != (known.rows, known.bytes, known.digest):
         return False
     del claims[winner]
     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -33,7 +33,7 @@ from flowgrid_scheduler.actions import Action
 from flowgrid_scheduler.cluster import ClusterIdentity
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreachable, Tick
-from flowgrid_scheduler.job_log import Changes, JobLog, LogFullError
+from flowgrid_scheduler.job_log import Changes, JobLog, Key, LogFullError
 from flowgrid_scheduler.journal import Journal, JournalHeader
 from flowgrid_scheduler.links import Links, Peer
 
@@ -43,9 +43,6 @@ FRAMES_PER_TURN_MAX = 500
 _ROOM_WAIT_S = 5.0
 _ROOM_LOOK_S = 0.05
 """How long a full disk may hold up the log, less than executors wait for us, and how often we look."""
-
-SIGN_OF_LIFE = b""
-"""Answers every heartbeat of an executor that is one of us, so that it knows that it still is."""
 
 
 class SchedulerServer:
@@ -66,9 +63,10 @@ class SchedulerServer:
             opened.enter_context(self._heartbeat)
             epoch = int.from_bytes(os.urandom(8), "big") >> 1
             identity = ClusterIdentity(epoch, local_versions(), self.heartbeat_address)
-            facts = tuple(log.read()) if log is not None else ()
+            facts: Iterable[tuple[Key, bytes]] = log.read() if log is not None else ()
             self._journal: Journal | None = None
             if config.scheduler_record_events:
+                facts = tuple(facts)
                 header = JournalHeader(identity, config.to_conf(), facts)
                 self._journal = opened.enter_context(contextlib.closing(Journal(state_dir, header)))
             self._opened = opened.pop_all()
@@ -165,7 +163,8 @@ class SchedulerServer:
             if not self._core.state.executors.present(heartbeat.executor):
                 continue
             with contextlib.suppress(zmq.ZMQError):  # it is gone, or does not read
-                self._heartbeat.send_multipart((identity, SIGN_OF_LIFE), zmq.DONTWAIT)
+                answer = self._links.sign_of_life(heartbeat.executor)
+                self._heartbeat.send_multipart((identity, answer), zmq.DONTWAIT)
 
     def _take_control(self) -> None:
         for identity, payload, role in _drain(self._control, self._roles_known):

@@ -15,6 +15,7 @@ from flowgrid.ids import JobId, ProgramId
 from flowgrid.protocol.programs import ProgramState
 from flowgrid_scheduler.block_catalog import NOBODY
 from flowgrid_scheduler.cluster import ClusterIdentity, ClusterState
+from flowgrid_scheduler.count_table import pack, unpack
 from flowgrid_scheduler.executors import Departure
 from flowgrid_scheduler.job_log import (
     CLUSTER,
@@ -143,10 +144,12 @@ def _winner_record(stage: Stage, partition: int) -> WinnerRecord | None:
         return None  # of a stage that was replaced by a smaller one
     if stage.spec.given is not None or not blocks.written[partition]:
         return None
+    rows, bytes_ = map(pack, blocks.sizes_of(partition))
     return WinnerRecord(
         blocks.attempts[partition],
         blocks.holders[partition],
-        blocks.cells_of(partition),
+        (rows, bytes_),
+        blocks.digest_of(partition),
         stage.files.get(partition, ()),
     )
 
@@ -199,9 +202,7 @@ def restore(
                 stage.reported = record.number in job.reports
             case Kind.WINNER:
                 stage = job.stages[key.number]
-                stage.blocks.restore(key.partition, record.attempt, record.holder, record.cells)
-                if record.files:
-                    stage.files[key.partition] = record.files
+                _restore_winner(stage, key.partition, record)
             case Kind.PROGRAM:
                 _restore_program(state, key.number, record)
             case Kind.PROGRAM_SPEC:
@@ -259,6 +260,13 @@ def _restore_job(state: ClusterState, number: int, record: JobRecord) -> Job:
     session.requests[record.request] = id_
     state.jobs[number] = job
     return job
+
+
+def _restore_winner(stage: Stage, partition: int, record: WinnerRecord) -> None:
+    rows, bytes_ = map(unpack, record.sizes)
+    stage.blocks.register(partition, record.attempt, record.holder, rows, bytes_, record.digest)
+    if record.files:
+        stage.files[partition] = record.files
 
 
 def _begin(state: ClusterState) -> None:

@@ -5,6 +5,9 @@ that has run for t seconds without an end may well run for t more; where the med
 most t divided by ``speculation.multiplier``, a rival saves the rest. Below ``speculation.run_s_min``
 the saving is not worth the work.
 
+It never runs where attempts of its task had better not: one has failed there, or what is written there
+cannot be read.
+
 The first of both to succeed wins, the other is cancelled. If it succeeds all the same, both must have
 written the same rows (`outcomes`). So tasks that are declared not to be deterministic have no rivals.
 """
@@ -34,8 +37,11 @@ def launch_rivals(state: ClusterState) -> None:
     for executor in list(state.executors.alive.values()):
         for attempt, started_s in list(executor.started_s.items()):
             stage = _contested(state, attempt, state.clock.awake_s - started_s)
-            others = elsewhere(idle, executor) if stage is not None else []
-            if stage is not None and others:
+            if stage is None:
+                continue
+            avoided = stage.queue.avoided(attempt.partition)
+            others = [one for one in elsewhere(idle, executor) if one.index != avoided]
+            if others:
                 rival = min(others, key=lambda one: (len(one.attempts) / one.slots, one.index))
                 _launch_rival(state, rival, stage, attempt.partition)
 

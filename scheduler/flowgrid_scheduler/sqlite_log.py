@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS facts (
     PRIMARY KEY (job, kind, number, partition)
 ) WITHOUT ROWID
 """
-_FORMAT = 1
+_FORMAT = 2
 """Raised when records change their meaning: a log of another format is refused, not guessed at."""
 
 _PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
@@ -39,12 +39,14 @@ class LogUnusableError(Exception):
 
 
 class SqliteLog:
-    """`JobLog` below `directory`, which is made if it is missing. Raises `LogUnusableError`."""
+    """`JobLog` in a file of `directory`. Raises `LogUnusableError`."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / FILE_NAME
-        self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0)
+        try:
+            self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0)
+        except sqlite3.Error as error:
+            raise LogUnusableError(f"the job log {self.path} cannot be opened: {error}") from None
         try:
             self._open()
         except sqlite3.Error as error:

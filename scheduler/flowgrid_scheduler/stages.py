@@ -136,12 +136,12 @@ class Stage:
                 self.beaten[partition] = number
         self.live -= 1
         self.remaining -= 1
-        sizes = (report.rows, report.bytes, report.digests)
+        rows, bytes_ = report.rows, report.bytes
         if self.spec.output is OutputKind.FILES:
             self.files[partition] = report.files
-            rows = sum(file.rows for file in report.files)
-            sizes = ((rows,), (sum(file.bytes for file in report.files),), (0,))
-        self.blocks.register(partition, attempt.number, holder, sizes)
+            rows = (sum(file.rows for file in report.files),)
+            bytes_ = (sum(file.bytes for file in report.files),)
+        self.blocks.register(partition, attempt.number, holder, rows, bytes_, report.digest)
         if self.fetch_failures:
             self.fetch_failures.clear()
 
@@ -237,22 +237,19 @@ class Stage:
         if self.spec.output is OutputKind.FILES:
             winner = self.files.get(partition, ())
             return sum(file.rows for file in winner) != sum(file.rows for file in report.files)
-        return self.blocks.differs(partition, report.digests)
+        return self.blocks.differs(partition, report.digest)
 
     def malformed(self, report: AttemptReport) -> str:
         """Why a report does not fit this stage, or ""."""
         if len(report.rows_read) != len(self.spec.inputs):
             return f"the report counts {len(report.rows_read)} inputs of {len(self.spec.inputs)}"
         if self.spec.output is OutputKind.BLOCKS:
-            lengths = {len(report.rows), len(report.bytes), len(report.digests)}
+            lengths = {len(report.rows), len(report.bytes)}
             if lengths != {self.spec.target_count}:
                 return f"the report counts {sorted(lengths)} targets of {self.spec.target_count}"
-        counts = (
-            *report.rows,
-            *report.bytes,
-            *(n for f in report.files for n in (f.rows, f.bytes)),
-        )
-        if not are_counts(counts) or min(report.digests, default=0) < 0:
+        in_files = [n for file in report.files for n in (file.rows, file.bytes)]
+        counts = (report.rows, report.bytes, in_files)
+        if not all(map(are_counts, counts)) or report.digest < 0:
             return "the report has numbers that count nothing"
         return ""
 

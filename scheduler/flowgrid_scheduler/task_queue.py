@@ -52,6 +52,10 @@ class TaskQueue:
         """If possible, the next attempt of this task goes elsewhere."""
         self._avoid[partition] = executor
 
+    def avoided(self, partition: int) -> int | None:
+        """The executor on which an attempt of this task had better not run."""
+        return self._avoid.get(partition)
+
     def remove(self, partition: int) -> None:
         """A task that was put back needs no attempt any more."""
         self._returned.remove(partition)

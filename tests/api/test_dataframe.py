@@ -83,6 +83,9 @@ def test_set_verbs(session: Session) -> None:
 
     assert sorted(low.intersect(high).collect()["id"].to_pylist()) == [4, 5]
     assert sorted(low.except_(high).collect()["id"].to_pylist()) == [0, 1, 2, 3]
+    twice, once = low.union(low), low.union(high)
+    assert twice.intersect(once, distinct=False).count() == 8
+    assert sorted(twice.except_(once, distinct=False).collect()["id"].to_pylist()) == [0, 1, 2, 3]
     assert low.union(high, low).count() == 16
     assert fg.concat([low, high]).count() == 10
     with pytest.raises(fg.PlanError, match="at least one"):
@@ -136,3 +139,37 @@ def test_types_wait_for_the_engine_while_the_kernel_is_not_imported(
     monkeypatch.undo()
     with pytest.raises(fg.TypeMismatchError):
         late.schema  # noqa: B018
+
+
+OF_FRAMES: dict[str, list[tuple[object, ...]]] = {
+    "FROM self WHERE a NOT IN (SELECT k FROM other)": [],
+    "FROM self WHERE a NOT IN (SELECT k FROM other WHERE k IS NOT NULL)": [(3,)],
+    "FROM self WHERE NOT EXISTS (FROM other WHERE k = a)": [(3,), (None,)],
+    "SELECT a + (SELECT max(k) FROM other) FROM self WHERE a IS NOT NULL": [(3,), (4,), (5,)],
+    "SELECT a, n FROM self, LATERAL (SELECT count(*) AS n FROM other WHERE k < a) WHERE a > 1": [
+        (2, 1),
+        (3, 2),
+    ],
+    "WITH RECURSIVE up AS (SELECT min(a) AS n FROM self UNION ALL SELECT n + $by FROM up WHERE n < 5) "
+    "FROM up": [(1,), (3,), (5,)],
+}
+
+
+@pytest.mark.parametrize("text", OF_FRAMES)
+def test_a_frame_is_asked_in_sql_beside_others(session: Session, text: str) -> None:
+    """What has no verb of its own: subqueries, laterals, recursion."""
+    frame = session.from_pylist([{"a": 1}, {"a": 2}, {"a": 3}, {"a": None}])
+    other = session.from_pylist([{"k": 1}, {"k": 2}, {"k": None}])
+
+    found = frame.sql(text, {"by": 2} if "$by" in text else None, other=other).to_pylist()
+
+    rows = [tuple(row.values()) for row in found]
+    assert sorted(map(str, rows)) == sorted(map(str, OF_FRAMES[text]))
+
+
+def test_a_frame_is_asked_with_queries_over_named_frames_only(session: Session) -> None:
+    session.register("elsewhere", session.range(3))
+    with pytest.raises(fg.PlanError, match=r"session\.sql\(…\) runs other statements"):
+        session.range(3).sql("CREATE TABLE t AS FROM self")
+    with pytest.raises(fg.PlanError, match="unknown table 'elsewhere'"):
+        session.range(3).sql("FROM self JOIN elsewhere USING (id)")

@@ -70,3 +70,36 @@ def test_an_aggregate_of_columns_is_a_verb(
 
 def test_a_whole_frame_is_one_group(frame: DataFrame) -> None:
     assert frame.agg(fg.max("a"), fg.count("b").alias("n")).to_pylist() == [{"a": 5, "n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("verb", "sets", "groups"),
+    [
+        ("rollup", (), [("x", 1, 1), ("x", 3, 1), ("y", 5, 1), ("x", None, 2), ("y", None, 1),
+                        (None, None, 3)]),
+        ("cube", (), [("x", 1, 1), ("x", 3, 1), ("y", 5, 1), ("x", None, 2), ("y", None, 1),
+                      (None, 1, 1), (None, 3, 1), (None, 5, 1), (None, None, 3)]),
+        ("grouping_sets", (["K"], ["a"]), [("x", None, 2), ("y", None, 1), (None, 1, 1),
+                                           (None, 3, 1), (None, 5, 1)]),
+    ],
+)  # fmt: skip
+def test_several_groupings_are_one_frame(
+    frame: DataFrame, verb: str, sets: tuple[list[str], ...], groups: list[tuple[object, ...]]
+) -> None:
+    found = getattr(frame.group_by("k", "a"), verb)(*sets).agg(n=fg.count())
+
+    assert sorted(map(repr, (tuple(row.values()) for row in found.to_pylist()))) == sorted(
+        map(repr, groups)
+    )
+
+
+def test_a_row_tells_which_keys_it_is_not_grouped_by(frame: DataFrame) -> None:
+    found = frame.group_by("k").rollup().agg("grouping(k) AS g", n=fg.count())
+
+    assert found.sort("g", "k").to_pylist() == [
+        {"k": "x", "g": 0, "n": 2}, {"k": "y", "g": 0, "n": 1}, {"k": None, "g": 1, "n": 3},
+    ]  # fmt: skip
+    with pytest.raises(fg.PlanError, match="grouping_sets"):
+        frame.group_by("k").grouping_sets(["a"])
+    with pytest.raises(fg.PlanError, match="the key 'a' of group_by"):
+        frame.group_by("k", "a").grouping_sets(["k"], [])

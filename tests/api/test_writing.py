@@ -47,6 +47,12 @@ def test_mistakes_are_found_before_anything_runs(session: Session, tmp_path: Pat
         frame.write_parquet(path, partition_by=["k", "a"])
     with pytest.raises(fg.ConfigError, match="overwrit'"):
         frame.write_parquet(path, mode="overwrit")  # type: ignore[arg-type]
+    with pytest.raises(fg.PlanError, match="row_group_rows=0 must be at least 1"):
+        frame.write_parquet(path, row_group_rows=0)
+    with pytest.raises(fg.PlanError, match=r"target_file_bytes='big'.*no size"):
+        frame.write_parquet(path, target_file_bytes="big")
+    with pytest.raises(fg.PlanError, match="memory: takes no target_file_bytes"):
+        frame.write_parquet("memory://writing/out", target_file_bytes="64k")
     assert not path.exists()
 
 

@@ -21,7 +21,7 @@ SECONDS = 5.0
 def test_a_few_seconds_of_chaos_leave_right_answers_and_nothing_else(tpch_data: Path) -> None:
     seed = 4711
     said: list[str] = []
-    tally = chaos.run(tpch_data, SECONDS, seed, tuple(chaos.WEIGHTS), said.append)
+    tally = chaos.run(tpch_data, SECONDS, seed, tuple(chaos.WEIGHTS), 2.0, said.append)
     assert tally.jobs.total() > 0
     assert not tally.problems.total(), (seed, said, tally.lines())
 

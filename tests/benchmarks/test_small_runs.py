@@ -67,11 +67,13 @@ def test_a_step_of_the_staircase_says_who_finished() -> None:
 
 
 def test_tasks_that_do_nothing_are_counted_end_to_end() -> None:
-    core, end_to_end, alone = tasks.run(200, round_trips=3)
-    all_right([core, end_to_end, alone])
+    # many ticks of the processor clock
+    core, end_to_end, alone, shuffled = tasks.run(4_000, round_trips=3, shuffle_width=200)
+    all_right([core, end_to_end, alone, shuffled])
     assert core.figures["tasks_in_one_second"] > 0
     assert end_to_end.figures["scheduler_CPU_s"] > 0
     assert len(alone.seconds) == 3
+    assert shuffled.figures["scheduler_memory_bytes"] > shuffled.figures["before_bytes"]
 
 
 def test_a_shuffle_gives_the_same_sums_and_says_where_the_time_went() -> None:
@@ -80,14 +82,17 @@ def test_a_shuffle_gives_the_same_sums_and_says_where_the_time_went() -> None:
     for profile in measurements[:2]:
         steps = ("out_of_the_kernel_s", "partition_s", "write_s", "read_s", "feed_s")
         parts = sum(profile.figures[step] for step in steps)
-        assert parts == pytest.approx(profile.seconds[0])
+        assert parts - profile.figures["without_exchange_s"] == pytest.approx(profile.seconds[0])
 
 
 def test_losing_an_executor_half_way_costs_time_and_no_rows(tpch_data: Path) -> None:
     conf = {"planner.force_exchanges": "true", "planner.split_bytes": "256k"}
-    measurement = recovery.run_query(tables_in(tpch_data), 9, conf, 1)
-    all_right([measurement])
-    assert measurement.seconds[0] > measurement.figures["undisturbed_s"] / 2
+    tables = tables_in(tpch_data)
+    measurement = recovery.run_query(tables, 9, conf, 1)
+    # A job this small is over before its loss is noticed: what that costs says nothing of larger ones.
+    assert not measurement.verdict.startswith("wrong")
+    assert measurement.figures["lost_work_s"] > 0
+    assert measurement.figures["needless_attempts"] == 0
 
 
 def test_a_killed_executor_is_missed() -> None:

@@ -40,7 +40,10 @@ def test_contestants_answer_alike_and_are_measured(
     case = Case("sum", "numbers/sum", "SELECT sum(n) AS total FROM numbers")
     wrong = Case("refused", "numbers/refused", "SELECT nothing FROM numbers")
 
-    found = run(numbers, [OURS, THEIRS], [case, wrong], 2, Limits(60.0), Console(quiet=True))
+    file = tmp_path / "run.json"
+    record = recordings.begin(file, "numbers", {"repeat": 2})
+    quiet = Console(quiet=True)
+    found = run(numbers, [OURS, THEIRS], [case, wrong], 2, Limits(60.0), quiet, record)
 
     assert [(m.case, m.contestant, bool(m.verdict)) for m in found] == [
         ("sum", "flowgrid local[1]", False),
@@ -51,8 +54,6 @@ def test_contestants_answer_alike_and_are_measured(
     assert all(len(m.seconds) == len(m.cpu_seconds) == 2 for m in found[:2])
     assert len(found[2].seconds) == 1, "what was refused once is not asked again"
 
-    file = tmp_path / "run.json"
-    recordings.write(file, "numbers", {"repeat": 2}, found)
     [recording] = recordings.read([file])
     assert recording.measurements == found
     grid = tables.seconds_by_case(recording)
@@ -64,13 +65,16 @@ def test_contestants_answer_alike_and_are_measured(
 
 @pytest.mark.cluster
 def test_what_takes_too_long_or_too_much_is_ended_and_starts_again(
-    numbers: dict[str, Path],
+    numbers: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless = "SELECT sum(a.n * b.n) FROM range(10000000) AS a(n), range(1000000) AS b(n)"
     with seated(THEIRS, numbers, Limits(timeout_s=0.5)) as seat:
         assert seat.ask("", endless).verdict == "ended: no answer within 0.5 s"
     with seated(THEIRS, numbers, Limits(timeout_s=60.0, memory_bytes_max=1 << 20)) as seat:
         assert "does not start" in seat.ask("", "SELECT 1").verdict
+        monkeypatch.setattr("benchmarks.seats.subprocess.Popen", None)  # nobody waits for it again
+        assert "does not start" in seat.ask("", "SELECT 1").verdict
+        monkeypatch.undo()
     with seated(THEIRS, numbers, Limits(timeout_s=60.0)) as seat:
         seat.kill()
         assert seat.ask("", "SELECT 1").verdict.startswith("died")
@@ -100,12 +104,13 @@ def test_another_engines_types_are_its_own_affair() -> None:
         require_alike(exact, pa.table({"a": [0.33]}))
 
 
-def recorded(path: Path, ours: float, theirs: float) -> Path:
+def recorded(path: Path, ours: float, theirs: float, peers: float = 1.0) -> Path:
     machine = {"processor": "", "cores": 2, "memory_bytes": 1 << 34, "commit": ""}
     lines = [
         {"benchmark": "tpch", "machine": machine, "settings": {}},
         {"case": "Q1", "contestant": "flowgrid local", "seconds": [ours]},
         {"case": "Q1", "contestant": "duckdb × 2", "seconds": [theirs]},
+        {"case": "Q1", "contestant": "polars × 2", "seconds": [peers]},
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
@@ -118,6 +123,10 @@ def test_a_chart_has_everybody_in_it(tmp_path: Path) -> None:
     assert drawn.startswith("<?xml")
     assert "flowgrid local" in drawn
     assert "duckdb × 2" in drawn
+    chart.draw_standings([recording], tmp_path / "peers.svg")
+    drawn = (tmp_path / "peers.svg").read_text()
+    assert "against flowgrid local" in drawn
+    assert "duckdb × 2 (1)" in drawn
 
 
 def test_figures_come_into_a_readme_between_its_markers(tmp_path: Path) -> None:
@@ -139,12 +148,38 @@ def test_figures_come_into_a_readme_between_its_markers(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, command).exit_code == 1
 
 
+def test_what_a_run_measured_before_it_was_ended_is_kept_and_said(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    record = recordings.begin(file, "tpch", {"scale": 1, "cases": 2})
+    record([Measurement("Q1", "flowgrid local", [1.0]), Measurement("Q1", "duckdb × 2", [2.0])])
+    text = report.markdown(recordings.read([file]), brief=True)
+    assert "| duckdb × 2 | 1 of 1 | 2.00 | 1.00 (2.00×) |" in text
+    assert text.endswith(", ended after 1 of 2 cases")
+
+
+def test_a_report_shows_the_cost_of_a_recorded_run_too() -> None:
+    cells = [
+        Measurement("Q1", "flowgrid local-cluster[1,1,64]", [2.0]),
+        Measurement("Q1", "flowgrid local-cluster[2,1,64]", [1.0]),
+        Measurement("Q1", "duckdb × 1", [1.5]),
+        Measurement("Q2", "flowgrid local-cluster[1,1,64]", [9.0]),
+        Measurement("Q2", "flowgrid local-cluster[2,1,64]", [9.0]),
+        Measurement("Q2", "duckdb × 1", [1.5]),
+    ]
+    machine = {"processor": "", "cores": 2, "memory_bytes": 1 << 34, "commit": ""}
+    text = report.markdown([Recording("cost", machine, {"scale": 1}, cells)])
+    assert "| Q1 | 2.000 | 1.000 | 1.500 | 2 |" in text
+    assert "| Q2 | 9.000 | 9.000 | 1.500 | never |" in text
+
+
 def test_a_regression_is_one_against_the_peer_in_the_same_run(tmp_path: Path) -> None:
     before = recorded(tmp_path / "before.json", 1.0, 1.0)
     slow_machine = recorded(tmp_path / "slow.json", 2.0, 2.0)
+    slow_peer = recorded(tmp_path / "peer.json", 1.0, 1.0, peers=9.0)
     slower = recorded(tmp_path / "slower.json", 1.3, 1.0)
     assert not [c for c in compare.changes(before, slow_machine) if c.factor > 1.1]
     [change] = [c for c in compare.changes(before, slower) if c.factor > 1.1]
     assert (change.case, change.contestant) == ("Q1", "flowgrid local")
-    assert CliRunner().invoke(main, ["compare", str(before), str(slow_machine)]).exit_code == 0
+    for innocent in (slow_machine, slow_peer):
+        assert CliRunner().invoke(main, ["compare", str(before), str(innocent)]).exit_code == 0
     assert CliRunner().invoke(main, ["compare", str(before), str(slower)]).exit_code == 1

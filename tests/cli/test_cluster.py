@@ -56,9 +56,10 @@ def scheduler(keys: Path, tmp_path: Path) -> Iterator[str]:
 def test_a_cluster_with_keys_is_open_to_each_role_as_far_as_it_goes(
     scheduler: str, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "blocks"
-    flags = ("--scheduler", scheduler, "--keys", str(keys), "--name", "e1", "--slots", "2")
-    with flowgrid("executor", *flags, "--memory", "256m", "--directory", str(folder)):
+    folders = [tmp_path / "blocks", tmp_path / "more"]
+    flags = ["--scheduler", scheduler, "--keys", str(keys), "--name", "e1", "--slots", "2"]
+    flags += [word for folder in folders for word in ("--directory", str(folder))]
+    with flowgrid("executor", *flags, "--memory", "256m"):
         submitter = Keys(keys, Role.SUBMITTER)
         with JobClient.open(scheduler, submitter, Config(), "test") as client:
             assert client.wait_for_slots(2) == 2
@@ -70,7 +71,8 @@ def test_a_cluster_with_keys_is_open_to_each_role_as_far_as_it_goes(
         assert main(["status", "--scheduler", scheduler, "--keys", str(keys), "--json"]) == 0
         status = json.loads(capsys.readouterr().out)
         assert [executor["slots"] for executor in status["executors"]] == [2]
-    assert not folder.exists()
+        assert all(folder.is_dir() for folder in folders)
+    assert not any(folder.exists() for folder in folders)
 
 
 @pytest.mark.parametrize("role", [Role.EXECUTOR, Role.OBSERVER])

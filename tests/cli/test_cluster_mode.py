@@ -23,7 +23,7 @@ IN_CLUSTER = ("submit", "--deploy-mode", "cluster")
 
 
 @pytest.mark.parametrize(
-    "master", [(), ("--master", "local[2]"), ("--master", "local-cluster[1,1,9]")]
+    "master", [(), ("--master", "local[2]"), ("--master", "local-cluster[1,1,128]")]
 )
 def test_a_cluster_that_ends_with_its_driver_runs_no_drivers(
     app: str, master: tuple[str, ...], capfd: pytest.CaptureFixture[str]

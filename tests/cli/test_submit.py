@@ -54,13 +54,67 @@ def test_the_program_finds_what_was_submitted(tmp_path: Path) -> None:
     assert ended.stdout == "local[2] nightly {'executor.memory': '2g'} None\n", ended.stderr
 
 
-def test_a_resume_name_is_a_setting(tmp_path: Path) -> None:
+def submit_folder(below: Path, app: str) -> subprocess.CompletedProcess[str]:
+    """Run the folder `app` as it lies below a folder."""
+    command = [sys.executable, "-m", "flowgrid.cli.main", "submit", app, "word"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        command, cwd=below, capture_output=True, text=True, timeout=60, env=environment
+    )
+
+
+def test_a_folder_is_a_program_whose_functions_are_the_same_wherever_it_lies(
+    tmp_path: Path,
+) -> None:
+    """Its stages are known again where its driver is started anew."""
+    program = """
+        import hashlib, sys, cloudpickle, neighbour
+        def double(batch):
+            return batch
+        print(sys.argv, hashlib.sha256(cloudpickle.dumps(double)).hexdigest())
+    """
+    said = []
+    for place in ("here", "there"):
+        app = tmp_path / place / "app"
+        app.mkdir(parents=True)
+        (app / "__main__.py").write_text(textwrap.dedent(program))
+        (app / "neighbour.py").touch()
+        ended = submit_folder(app.parent, "app")
+        assert ended.returncode == 0, ended.stderr
+        said.append(ended.stdout)
+    assert said[0].startswith("['app/__main__.py', 'word'] ")
+    assert said[0] == said[1]
+
+
+def test_an_error_in_a_folder_names_its_line_and_a_folder_without_a_program_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "app").mkdir()
+    ended = submit_folder(tmp_path, "app")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "app has no __main__.py" in ended.stderr
+
+    (tmp_path / "app" / "__main__.py").write_text("import flowgrid as fg\nfg.connect('locl')\n")
+    ended = submit_folder(tmp_path, "app")
+    assert "app/__main__.py, line 2: " in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "conf"),
+    [
+        (("--resume", "nightly"), {"resume.name": "nightly"}),
+        (("--executor-memory", "2g"), {"executor.memory": "2g"}),
+    ],
+)
+def test_options_that_are_settings(
+    option: tuple[str, str], conf: dict[str, str], tmp_path: Path
+) -> None:
     program = """
         from flowgrid.submit.master import submitted_defaults
         print(dict(submitted_defaults().conf))
     """
-    ended = submit(tmp_path, program, "--resume", "nightly", "APP")
-    assert ended.stdout == "{'resume.name': 'nightly'}\n", ended.stderr
+    ended = submit(tmp_path, program, *option, "APP")
+    assert ended.stdout == f"{conf}\n", ended.stderr
 
 
 @pytest.mark.parametrize(

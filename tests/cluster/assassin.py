@@ -19,6 +19,7 @@ from flowgrid.protocol.messages import (
     AttemptSucceeded,
     ExecutorEnvelope,
     FromExecutor,
+    ReportFetchFailed,
 )
 from tests.cluster.census import Premises, command_line, paths_below
 
@@ -152,6 +153,16 @@ def attempts_started(journal: Path) -> list[AttemptId]:
         for _, message in said_by_executors(journal)
         if isinstance(message, AttemptStarted)
     ]
+
+
+def fetches_failed(journal: Path) -> int:
+    """How often an executor or a driver could not read a block so far."""
+    words = [word for _, event in read_journal(journal) for word in getattr(event, "messages", ())]
+    return sum(
+        isinstance(word, ReportFetchFailed)
+        or (isinstance(word, AttemptFailed) and word.failure.fetch is not None)
+        for word in words
+    )
 
 
 def failure_kinds(journal: Path) -> set[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from flowgrid_executor.template_process import DEFAULT_RUNNER
 
 from tests.cluster.census import Premises
 from tests.cluster.proxy import Proxy, free_port
@@ -27,9 +29,13 @@ class Distant:
 
 @contextlib.contextmanager
 def distant(
-    premises: Premises, executors: int = 2, conf: Mapping[str, str] | None = None
+    premises: Premises,
+    executors: int = 2,
+    conf: Mapping[str, str] | None = None,
+    program: Sequence[str] = (str(OTHER_HOST),),
+    runner: str = DEFAULT_RUNNER,
 ) -> Iterator[Distant]:
-    """One slot per executor, each as on a host of its own."""
+    """One slot per executor, each as on a host of its own: it is a `program`, its slots a `runner`."""
     settings = as_flags(conf)
     with contextlib.ExitStack() as opened:
         _, address = opened.enter_context(scheduler_process(premises, settings))
@@ -41,7 +47,7 @@ def distant(
             flags = [f"host-{number}", f"tcp://127.0.0.1:{data[-1].port}"]
             flags += ["--scheduler", f"tcp://127.0.0.1:{control[-1].port}", *settings]
             flags += ["--bind", f"tcp://127.0.0.1:{port}", "--slots", "1"]
-            flags += ["--name", f"executor-{number}"]
-            executor = child(premises, str(OTHER_HOST), *flags)
+            flags += ["--name", f"executor-{number}", "--runner", runner]
+            executor = child(premises, *program, *flags)
             processes.append(opened.enter_context(executor))
         yield Distant(address, tuple(processes), tuple(control), tuple(data))

@@ -21,9 +21,13 @@ from flowgrid.protocol.job_graph import ExecutorAddress  # noqa: E402
 
 
 def _seen_from_afar(
-    executor: ExecutorId, host: str, directory: str, data_address: str
+    executor: ExecutorId,
+    host: str,
+    directory: str,
+    data_address: str,
+    more_directories: tuple[str, ...],
 ) -> ExecutorAddress:
-    return ExecutorAddress(executor, host, directory, DATA_ADDRESS)
+    return ExecutorAddress(executor, host, directory, DATA_ADDRESS, more_directories)
 
 
 server.ExecutorAddress = _seen_from_afar  # type: ignore[assignment,attr-defined]

@@ -19,21 +19,26 @@ FLIP_BYTES_MIN = 4096
 class _Pipe:
     """One direction of one connection: what came and has not been sent on."""
 
-    def __init__(self, source: socket.socket, target: socket.socket) -> None:
+    def __init__(self, source: socket.socket, target: socket.socket, way: str) -> None:
         self.source = source
         self.target = target
+        self.way = way
         self.waiting: deque[tuple[float, bytes]] = deque()
 
 
 class Proxy:
     """Forwards everything that comes to `port` to `target`, as long as it is entered.
 
-    Set `stalled` (nothing goes through, nothing is closed), `delay_s`, `bytes_per_s`, `flips` (so many
-    chunks of data will have one bit changed) at any time; `cut` closes everything until `mend`.
+    Set `stalled` (one or both of `BOTH`: nothing goes that way, nothing is closed), `delay_s`,
+    `bytes_per_s`, `flips` (so many chunks of data will have one bit changed) at any time; `cut` closes
+    everything until `mend`.
     """
 
+    THERE, BACK = "there", "back"
+    BOTH = (THERE, BACK)
+
     def __init__(self, target_port: int) -> None:
-        self.stalled = False
+        self.stalled: tuple[str, ...] = ()
         self.delay_s = 0.0
         self.bytes_per_s: float | None = None
         self.flips = 0
@@ -102,14 +107,14 @@ class Proxy:
         except OSError:
             ours.close()
             return
-        for source, target in ((ours, theirs), (theirs, ours)):
+        for source, target, way in ((ours, theirs, self.THERE), (theirs, ours, self.BACK)):
             source.setblocking(False)
-            pipe = _Pipe(source, target)
+            pipe = _Pipe(source, target, way)
             self._pipes.append(pipe)
             self._selector.register(source, selectors.EVENT_READ, pipe)
 
     def _receive(self, pipe: _Pipe) -> None:
-        if self.stalled or len(pipe.waiting) > 64:
+        if pipe.way in self.stalled or len(pipe.waiting) > 64:
             time.sleep(TURN_S)
             return
         try:
@@ -134,7 +139,7 @@ class Proxy:
     def _forward(self, pipe: _Pipe, now: float, allowance: float) -> float:
         """Send what is due, and return how much that was."""
         sent_bytes = 0
-        while pipe.waiting and pipe.waiting[0][0] <= now and not self.stalled:
+        while pipe.waiting and pipe.waiting[0][0] <= now and pipe.way not in self.stalled:
             _, data = pipe.waiting[0]
             if self.bytes_per_s is not None and sent_bytes + len(data) > allowance:
                 size = max(0, int(allowance - sent_bytes))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from flowgrid_executor.template_process import DEFAULT_RUNNER
 
 from tests.cluster.census import Premises
 
@@ -22,32 +25,48 @@ class Standalone:
     address: str
     scheduler: subprocess.Popen[str]
     executors: tuple[subprocess.Popen[str], ...]
+    start_executor: Callable[[str], subprocess.Popen[str]]
+    """Another one, of this name."""
     _start_scheduler: Callable[[], subprocess.Popen[str]]
+    _temporary: Path
 
     def restart_scheduler(self) -> None:
         """Another one, at the same address and on the same state directory."""
         self.scheduler.wait(END_S)
         self.scheduler = self._start_scheduler()
 
+    def kill_executor(self, number: int) -> None:
+        """The first one is 1. Whoever kills an executor removes its folder."""
+        self.executors[number - 1].kill()
+        self.executors[number - 1].wait()
+        for folder in self._temporary.glob(f"flowgrid-executor-{number}-*"):
+            shutil.rmtree(folder)
+
 
 @contextlib.contextmanager
 def standalone(
-    premises: Premises, executors: int = 2, conf: Mapping[str, str] | None = None
+    premises: Premises,
+    executors: int = 2,
+    conf: Mapping[str, str] | None = None,
+    runner: str = DEFAULT_RUNNER,
 ) -> Iterator[Standalone]:
-    """Start a cluster on loopback, one slot per executor; it ends, in good order, with the block."""
+    """Start a cluster on loopback, one slot per executor, which runs each attempt with `runner`; it
+    ends, in good order, with the block."""
     settings = as_flags(conf)
     with contextlib.ExitStack() as children:
         scheduler, address = children.enter_context(scheduler_process(premises, settings))
 
         def start(name: str) -> subprocess.Popen[str]:
-            flags = ("--scheduler", address, "--slots", "1", "--name", name, *settings)
-            return children.enter_context(child(premises, "-m", "flowgrid_executor", *flags))
+            flags = ("--scheduler", address, "--slots", "1", "--name", name, "--runner", runner)
+            command = ("-m", "flowgrid_executor", *flags, *settings)
+            return children.enter_context(child(premises, *command))
 
         def start_scheduler() -> subprocess.Popen[str]:
             return children.enter_context(scheduler_process(premises, settings, address))[0]
 
         names = [f"executor-{number}" for number in range(1, executors + 1)]
-        yield Standalone(address, scheduler, tuple(map(start, names)), start_scheduler)
+        processes = tuple(map(start, names))
+        yield Standalone(address, scheduler, processes, start, start_scheduler, premises.folder)
 
 
 def as_flags(conf: Mapping[str, str] | None) -> list[str]:

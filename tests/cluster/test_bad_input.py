@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ from flowgrid import col, errors
 from tests.cluster.census import Premises
 
 pytestmark = pytest.mark.xdist_group("bad-input")
+
+MORE = pa.table({"n": range(1_000)})
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,19 @@ def test_files_of_different_schemas_are_named(session: fg.Session, tmp_path: Pat
     pq.write_table(pa.table({"a": ["x"], "b": [2]}), tmp_path / "two.parquet")
     with pytest.raises(errors.SchemaMismatchError, match=r"two\.parquet"):
         session.read_parquet(str(tmp_path)).collect()
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: pq.write_table(MORE, path)])
+def test_a_file_that_changes_between_its_listing_and_its_reading_is_named(
+    session: fg.Session, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "numbers.parquet"
+    pq.write_table(pa.table({"n": [1]}), path)
+    numbers = session.read_parquet(str(path))
+    assert numbers.columns == ["n"]
+    change(path)
+    with pytest.raises(errors.InputError, match=r"numbers\.parquet"):
+        numbers.collect()
 
 
 def test_an_unknown_column_comes_with_the_near_names(orders: fg.DataFrame) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,18 +95,120 @@ assert os.listdir(disk) == [], os.listdir(disk)
 """
 
 
+REFUSED = """
+import contextlib, os, subprocess, sys
+import flowgrid as fg
+
+disk = sys.argv[1]
+ballast = f"{disk}/ballast"
+struck = []
+
+def mount(*words):
+    subprocess.run(["mount", *words, disk], check=True)
+
+def fills_the_disk_before_the_commit_point(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("commit.json.tmp") and not struck:
+        struck.append(event)
+        with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+def must_be_refused(session, why):
+    try:
+        session.range(1_000).write_parquet(f"{disk}/out")
+    except fg.OutputError as error:
+        assert why in str(error), error
+    else:
+        raise SystemExit("it was published")
+    assert set(os.listdir(disk)) <= {"ballast"}, os.listdir(disk)
+
+mount("-t", "tmpfs", "-o", "size=4m", "tmpfs")
+with fg.connect("local[1]") as session:
+    sys.addaudithook(fills_the_disk_before_the_commit_point)
+    must_be_refused(session, "No space left")
+    assert os.path.getsize(ballast) > 1 << 20, "the disk was not filled"
+    os.unlink(ballast)
+    mount("-o", "remount,ro")
+    must_be_refused(session, "Read-only")
+    mount("-o", "remount,rw")
+    session.range(1_000).write_parquet(f"{disk}/other")
+    assert session.read_parquet(f"{disk}/other").count() == 1_000
+"""
+
+
+TWO_DISKS = """
+import glob, os, subprocess, sys
+import flowgrid as fg
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+what, *disks = sys.argv[1:]
+for disk, size in zip(disks, ("64m", "900m")):
+    run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk)
+conf = {"planner.force_exchanges": "true", "executor.local_dir": ", ".join(disks)}
+with fg.connect("local-cluster[1,2,512]", conf=conf) as session:
+    assert session.range(1_000).repartition(8).count() == 1_000
+    (bad,) = glob.glob(f"{disks[1]}/flowgrid-*/executor-1")
+    if what == "full":
+        with open(f"{disks[0]}/ballast", "wb") as ballast:
+            ballast.write(bytes(56 << 20))
+    else:
+        run("mount", "--bind", bad, bad)
+        run("mount", "-o", "remount,bind,ro", bad)
+    rows = session.range(2_000_000).repartition(8).group_by("id").agg(fg.count().alias("n"))
+    assert rows.filter(fg.col("n") == 1).count() == 2_000_000
+    if what == "full":
+        os.unlink(f"{disks[0]}/ballast")
+    else:
+        run("umount", bad)
+    assert session.range(1_000).repartition(8).count() == 1_000
+assert [os.listdir(disk) for disk in disks] == [[], []], list(map(os.listdir, disks))
+"""
+
+
+def small_disks() -> list[str]:
+    """What a program runs under that may mount some; skips where nobody may."""
+    under = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    with tempfile.TemporaryDirectory() as place:
+        mount = [*under, "mount", "-t", "tmpfs", "tmpfs", place]
+        refused = subprocess.run(mount, capture_output=True, text=True)
+    if refused.returncode:
+        pytest.skip(f"this machine lets nobody mount a small disk: {refused.stderr}")
+    return under
+
+
 def test_a_full_disk_is_named_and_the_next_job_finds_room(
     premises: Premises, tmp_path: Path
 ) -> None:
-    unshare = shutil.which("unshare")
-    mounts = ["unshare", "--user", "--map-root-user", "--mount"]
-    refused = unshare is None or subprocess.run(
-        [*mounts, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True, text=True
-    )
-    if isinstance(refused, bool) or refused.returncode:
-        pytest.skip(f"this machine lets nobody mount a small disk: {refused}")
     disk = tmp_path / "disk"
     disk.mkdir()
-    with Driver(FULL_DISK, premises, str(disk), under=mounts) as driver:
+    with Driver(FULL_DISK, premises, str(disk), under=small_disks()) as driver:
         assert driver.process.wait(timeout=60) == 0, driver.output
+        premises.require_empty()
+
+
+def test_output_that_the_disk_refuses_is_an_error_by_name_and_leaves_nothing(
+    premises: Premises, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with Driver(REFUSED, premises, str(disk), under=small_disks()) as driver:
+        assert driver.process.wait(timeout=60) == 0, driver.output
+        premises.require_empty()
+
+
+@pytest.mark.parametrize("what", ["full", "bad"])
+def test_with_one_of_two_disks_gone_an_executor_works_on_the_other(
+    premises: Premises, tmp_path: Path, what: str
+) -> None:
+    disks = [tmp_path / "one", tmp_path / "two"]
+    for disk in disks:
+        disk.mkdir()
+    with Driver(TWO_DISKS, premises, what, *map(str, disks), under=small_disks()) as driver:
+        assert driver.process.wait(timeout=90) == 0, driver.output
+        assert ("Read-only file system" in driver.output) == (what == "bad"), driver.output
+        assert ("/executor-1 is excluded: " in driver.output) == (what == "bad"), driver.output
         premises.require_empty()

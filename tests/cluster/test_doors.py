@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import resource
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 import flowgrid as fg
 from tests.cluster.census import Premises, listening_addresses
+from tests.cluster.deadlines import eventually
+from tests.cluster.heavy import SHUFFLES, require_right, shuffled
 from tests.cluster.standalone import standalone
 
 SERVERS = {
@@ -56,3 +64,89 @@ def test_an_address_that_strangers_reach_is_refused_without_keys(
     )
     assert ended.returncode == 2, ended.stderr
     assert "--keys" in ended.stderr
+
+
+STRANGERS = 300
+GROWS_BYTES_MAX = 64 << 20
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 32)
+HUGE_FRAME = b"\x02" + (1 << 30).to_bytes(8, "big")
+SAYINGS = (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, GREETING, GREETING + HUGE_FRAME)
+
+
+def test_strangers_with_garbage_and_half_open_doors_hold_up_nobody(premises: Premises) -> None:
+    with (
+        standalone(premises) as cluster,
+        fg.connect(cluster.address, conf=SHUFFLES) as session,
+        contextlib.ExitStack() as strangers,
+    ):
+        require_right(shuffled(session), within_s=60)
+        servers = [psutil.Process(p.pid) for p in (cluster.scheduler, *cluster.executors)]
+        before = {server: server.memory_info().rss for server in servers}
+        ports = [door.laddr.port for server in servers for door in listening(server)]
+        assert len(ports) >= 3, "not everybody was visited"
+        for number in range(STRANGERS):
+            stranger = socket.create_connection(("127.0.0.1", ports[number % len(ports)]))
+            strangers.enter_context(stranger)
+            with contextlib.suppress(OSError):  # the door is closed already
+                stranger.sendall(SAYINGS[number % len(SAYINGS)])
+        require_right(shuffled(session), within_s=60)
+        grown = {server: server.memory_info().rss - rss for server, rss in before.items()}
+        assert max(grown.values()) < GROWS_BYTES_MAX, grown
+
+
+def listening(server: psutil.Process) -> list[Any]:
+    return [one for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+
+
+OTHER_VERSION = """
+import sys
+from flowgrid.protocol import versions
+versions.PROTOCOL_VERSION = 9999
+"""
+DRIVER = "import flowgrid as fg; fg.connect(sys.argv[1])"
+EXECUTOR = """
+from flowgrid_executor.__main__ import main
+sys.argv[1:1] = ["--scheduler"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("program", [DRIVER, EXECUTOR], ids=["driver", "executor"])
+def test_another_version_is_refused_by_name(premises: Premises, program: str) -> None:
+    with standalone(premises, executors=1) as cluster:
+        ended = subprocess.run(
+            [sys.executable, "-c", OTHER_VERSION + program, cluster.address],
+            env=premises.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ended.returncode != 0
+        assert "9999" in ended.stderr, ended.stderr
+        with fg.connect(cluster.address) as session:
+            run_something(session)
+
+
+@contextlib.contextmanager
+def few_descriptors(count: int) -> Iterator[None]:
+    """For what this process starts meanwhile."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_blocks_of_many_tasks_need_few_descriptors(premises: Premises) -> None:
+    def templates_are_there() -> bool:
+        return len(premises.running("flowgrid_executor.template")) == 2
+
+    with contextlib.ExitStack() as stack:
+        with few_descriptors(64):
+            cluster = stack.enter_context(standalone(premises))
+            eventually("slots are there", templates_are_there, within_s=30)
+        conf = {**SHUFFLES, "planner.partitions": "100"}
+        session = stack.enter_context(fg.connect(cluster.address, conf=conf))
+        counted = session.range(100_000).repartition(100).group_by("id").agg(fg.count().alias("n"))
+        assert counted.count() == 100_000

@@ -125,7 +125,7 @@ def test_a_program_that_is_run_again_goes_on_where_its_killed_run_was(
 
     with run(premises, cluster, tpch_data, resume="nightly") as driver:
         assert answer_of(driver) == answer
-    later = started_tasks(max(premises.folder.parent.glob("**/*.journal"), key=_modified))
+    later = started_tasks(max(premises.folder.parent.glob("*/*.journal"), key=_modified))
     again = later if scheduler_dies else later[began:]
     assert again, "nothing was left to do"
     assert not set(again) & done, "what was done was run again"

@@ -26,7 +26,7 @@ from tests.cluster.standalone import Standalone, standalone
 SHUFFLES = {
     **RECORDED,
     "planner.force_exchanges": "true",
-    "planner.partitions": "8",
+    "planner.partitions": "24",
     "planner.split_bytes": "256k",
 }
 LASTS_AT_MOST_S = 40.0

@@ -39,6 +39,19 @@ def require_right(answer: pa.Table) -> None:
     ]
 
 
+def meeting(folder: Path) -> Function:
+    """A function that goes on when slots of two executors run it: each of them then has a block."""
+    folder.mkdir()
+
+    def meets(batch: pa.RecordBatch) -> pa.RecordBatch:
+        (folder / str(os.getppid())).touch()
+        while len(os.listdir(folder)) < 2:
+            time.sleep(0.01)
+        return batch
+
+    return meets
+
+
 def test_a_slot_that_stands_still_gets_a_rival(premises: Premises, tmp_path: Path) -> None:
     stopped = str(tmp_path / "stopped")
 
@@ -107,7 +120,7 @@ def test_an_executor_leaves_under_load_and_no_task_runs_again(
     ):
         everybody_is_there(cluster, 2)
         schema = pa.schema({"k": pa.int64(), "n": pa.int64()})
-        held = spread(session, lambda batch: batch).map_batches(holds, schema=schema)
+        held = spread(session, meeting(tmp_path / "met")).map_batches(holds, schema=schema)
         waiting = threading.Thread(target=lambda: answers.append(held.collect()))
         waiting.start()
         eventually("the second stage runs", Path(begun).exists, within_s=30)
@@ -132,6 +145,36 @@ def test_an_executor_leaves_under_load_and_no_task_runs_again(
         assert "has left already" in capsys.readouterr().out
         assert decommission(cluster, "executor-3") == 1
         assert "known: executor-1@" in capsys.readouterr().err
+        require_right(spread(session, lambda batch: batch).collect())
+
+
+@pytest.mark.parametrize("name", ["executor-1", "executor-3"])
+def test_who_comes_before_the_grace_is_over_does_what_all_the_dead_had_begun(
+    premises: Premises, tmp_path: Path, name: str
+) -> None:
+    """Under the name of a dead one, too: it is somebody else, and has nothing of it."""
+    goes_on, begun = str(tmp_path / "goes-on"), str(tmp_path / "begun")
+
+    def holds(batch: pa.RecordBatch) -> pa.RecordBatch:
+        Path(begun).touch()
+        while not os.path.exists(goes_on):
+            time.sleep(0.01)
+        return batch
+
+    answers: list[pa.Table] = []
+    with standalone(premises) as cluster, fg.connect(cluster.address, conf=TASKS) as session:
+        everybody_is_there(cluster, 2)
+        schema = pa.schema({"k": pa.int64(), "n": pa.int64()})
+        held = spread(session, lambda batch: batch).map_batches(holds, schema=schema)
+        waiting = threading.Thread(target=lambda: answers.append(held.collect()))
+        waiting.start()
+        eventually("the second stage runs", Path(begun).exists, within_s=30)
+        for number in (1, 2):
+            cluster.kill_executor(number)
+        cluster.start_executor(name)
+        Path(goes_on).touch()
+        waiting.join(60)
+        require_right(answers[0])
         require_right(spread(session, lambda batch: batch).collect())
 
 

@@ -28,6 +28,12 @@ from tests.stage_runner import StageRunner
 PARTITION_BYTES = 24
 """Of a driver's table: one row, or a few."""
 
+SPLIT_BYTES = 16
+"""Of a file: each of its row groups may be a task. With the planner's own limit a small file is one
+task, and what is in one task needs no exchange."""
+
+MANY_ROWS = "More than one row returned by a subquery"
+
 Row = tuple[Any, ...]
 
 
@@ -63,7 +69,10 @@ class Case:
 def draw_case(dice: Dice) -> Case:
     tables = draw_tables(dice)
     query, ordered = Grammar(dice, tables).query()
-    conf: dict[str, object] = {"planner.partitions": dice.pick([2, 3, 1, 5])}
+    conf: dict[str, object] = {
+        "planner.partitions": dice.pick([2, 3, 1, 5]),
+        "planner.split_bytes": SPLIT_BYTES,
+    }
     match dice.below(6):
         case 0 | 1 | 2:
             conf["planner.force_exchanges"] = True
@@ -85,6 +94,8 @@ def check(case: Case) -> None:
         wanted = _kernels_answer(kernel, case.query)
         runner = StageRunner(Path(folder), case.shape.slots, dict(case.shape.conf), PARTITION_BYTES)
         found = _our_answer(session, runner, case)
+        if isinstance(found, Exception) and MANY_ROWS in str(found):
+            wanted = _unoptimized_answer(kernel, case.query, wanted)
         difference = _difference(found, wanted, case.ordered)
         if difference:
             stages = runner.stages if runner.planner is not None else ""
@@ -99,6 +110,19 @@ def _kernels_answer(kernel: duckdb.DuckDBPyConnection, query: str) -> pa.Table |
         raise KernelFailed(str(error)) from error
     except duckdb.Error as error:
         return error
+
+
+def _unoptimized_answer(
+    kernel: duckdb.DuckDBPyConnection, query: str, optimized: pa.Table | Exception
+) -> pa.Table | Exception:
+    """The kernel's refusal of a subquery's second row, if only its optimizer let the row pass.
+
+    What nobody reads it may leave out or not, and so may we. That we refuse what it never does, or
+    answer what it refuses, is a disagreement as any other.
+    """
+    kernel.execute("PRAGMA disable_optimizer")
+    found = _kernels_answer(kernel, query)
+    return found if isinstance(found, Exception) and MANY_ROWS in str(found) else optimized
 
 
 def _our_answer(session: Session, runner: StageRunner, case: Case) -> pa.Table | Exception:

@@ -67,7 +67,7 @@ class Expressions:
 
     def column(self, scope: Scope) -> Column:
         """Any column, a key of a join rather, sometimes one of a query around."""
-        if scope.keys and self.dice.chance(40):
+        if scope.keys and self.dice.chance(60):
             return self.dice.pick(scope.keys)
         if scope.outer and (not scope.own or self.dice.chance(10)):
             return self.dice.pick(scope.outer)

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tests.differential.dice import Dice
 from tests.differential.expressions import Column, Expressions, Scope
 from tests.differential.kinds import comparable
 from tests.differential.tables import Table
+
+_Named: TypeAlias = tuple[str, list[Column]]
+"""A relation that FROM may name, and its columns."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Grammar:
             (table.name, [Column(name, kind) for name, kind in table.columns]) for table in tables
         ]
         self._aliases = 0
-        self._ctes: list[tuple[str, list[Column]]] = []
+        self._ctes: list[_Named] = []
 
     def query(self) -> tuple[str, bool]:
         """A whole query, and whether it says the order of its rows."""
@@ -77,6 +81,8 @@ class Grammar:
         """A query of columns of these kinds, or of any; `outer` are columns of the queries around."""
         if depth > 0 and self.dice.chance(12):
             return self._set_operation(outer, depth - 1, kinds)
+        if kinds is None and self.dice.chance(12):
+            return self._by_key()
         source, scope = self._from(outer, depth)
         where = f" WHERE {self._where(scope, depth)}" if self.dice.chance(40) else ""
         body = f"FROM {source}{where}"
@@ -275,7 +281,7 @@ class Grammar:
 
     def _from(self, outer: Sequence[Column], depth: int) -> tuple[str, Scope]:
         keys: list[Column] = []
-        if self.dice.chance(10):
+        if self.dice.chance(20):
             text, columns, keys = self._rekeyed()
         else:
             text, columns = self._relation(outer, depth)
@@ -337,35 +343,51 @@ class Grammar:
                 joined += [a, b]
         return texts
 
+    def _by_key(self) -> Query:
+        """A verb by a join's key, or by what was made of it, and by nothing else."""
+        source, (key, other) = self._key_of_join()
+        by = f"OVER (PARTITION BY {key.sql})"
+        verbs: list[tuple[str, list[str], str, tuple[str, ...]]] = [
+            ("SELECT", [key.sql, "count(*)"], " GROUP BY 1", (key.kind, "i")),
+            ("SELECT DISTINCT", [key.sql], "", (key.kind,)),
+            ("SELECT", [key.sql, f"count(*) {by}", f"min({other.sql}) {by}"], "",
+             (key.kind, "i", other.kind)),
+        ]  # fmt: skip
+        head, values, tail, kinds = self.dice.pick(verbs)
+        return Query(f"{head} {_named(values)} FROM {source}{tail}", kinds)
+
     def _rekeyed(self) -> tuple[str, list[Column], list[Column]]:
-        """A join by one key, joined again by what was made of it."""
-        names = [self.dice.pick(self._tables) for _ in range(3)]
-        (a, ours), (b, theirs), (c, last) = [
-            (f"{name} AS {alias}", [Column(f"{alias}.{one.sql}", one.kind) for one in columns])
-            for name, columns in names
-            for alias in [self._alias(name[0])]
-        ]
-        key, other, alias = ours[0].sql, self.dice.pick(theirs), self._alias("d")
-        made = self.dice.pick([f"{key} + 1", key, f"-{key}", f"{key} % 2", f"coalesce({key}, 1)"])
-        inner, outer = (self.dice.pick(["JOIN", "LEFT JOIN", "FULL JOIN"]) for _ in range(2))
+        """A join by one key, joined again by that key, or by what was made of it."""
+        source, columns = self._key_of_join()
+        last, more = self._table(self._tables)
+        join = self.dice.pick(["JOIN", "LEFT JOIN", "FULL JOIN", "RIGHT JOIN"])
+        text = f"{source} {join} {last} ON {columns[0].sql} = {more[0].sql}"
+        return text, [*columns, *more], [columns[0], more[0]]
+
+    def _key_of_join(self) -> tuple[str, list[Column]]:
+        """Two tables joined by their first columns: a key, or what was made of it, and some column."""
+        (left, ours), (right, theirs) = self._table(self._tables), self._table(self._tables)
+        key, other = self.dice.pick([ours[0], theirs[0]]).sql, self.dice.pick(theirs)
+        alias = self._alias("d")
+        made = self.dice.pick([key, f"{key} + 1", f"-{key}", f"{key} % 2", f"coalesce({key}, 1)"])
+        join = self.dice.pick(["JOIN", "LEFT JOIN", "FULL JOIN", "RIGHT JOIN"])
         text = (
-            f"(SELECT {made} AS c0, {other.sql} AS c1 FROM {a} {inner} {b} ON {key} = {theirs[0].sql})"
-            f" AS {alias} {outer} {c} ON {alias}.c0 = {last[0].sql}"
+            f"(SELECT {made} AS c0, {other.sql} AS c1 FROM {left} {join} {right} "
+            f"ON {ours[0].sql} = {theirs[0].sql}) AS {alias}"
         )
-        keys = [Column(f"{alias}.c0", "i"), last[0]]
-        return text, [keys[0], Column(f"{alias}.c1", other.kind), *last], keys
+        return text, [Column(f"{alias}.c0", "i"), Column(f"{alias}.c1", other.kind)]
+
+    def _table(self, tables: Sequence[_Named]) -> tuple[str, list[Column]]:
+        name, columns = self.dice.pick(tables)
+        alias = self._alias(name[0])
+        return f"{name} AS {alias}", [Column(f"{alias}.{one.sql}", one.kind) for one in columns]
 
     def _relation(self, outer: Sequence[Column], depth: int) -> tuple[str, list[Column]]:
         if depth > 0 and self.dice.chance(30):
             found = self.select((), depth - 1)
             alias = self._alias("d")
             return f"({found.sql}) AS {alias}", found.columns(alias)
-        if self._ctes and self.dice.chance(60):
-            name, columns = self.dice.pick(self._ctes)
-        else:
-            name, columns = self.dice.pick(self._tables)
-        alias = self._alias(name[0])
-        return f"{name} AS {alias}", [Column(f"{alias}.{one.sql}", one.kind) for one in columns]
+        return self._table(self._ctes if self._ctes and self.dice.chance(60) else self._tables)
 
 
 def _named(values: Sequence[str]) -> str:

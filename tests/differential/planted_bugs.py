@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
+import msgspec
 import pytest
 
 from flowgrid.api.sql import subqueries
@@ -14,6 +14,7 @@ from flowgrid.logical.dependent import DependentJoin, DependentKind
 from flowgrid.logical.nodes import Filter, JoinKind, Node, Project
 from flowgrid.optimizer import lifting, limit_pushdown, predicate_pushdown
 from flowgrid.physical import aggregation, joining, partitioning, planner
+from flowgrid.physical.exchanges import StageRead
 from flowgrid.physical.partitioning import Hashed, Partitioning, key_text
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -31,7 +32,7 @@ def _claim_for_computed_keys(patch: pytest.MonkeyPatch) -> None:
             read = [key_text(column(name)) for name in columns_of(named.expression)]
             if tuple(read) in how.keys:
                 claimed = frozenset([(key_text(column(named.name)),)])
-                return dataclasses.replace(how, keys=claimed)
+                return msgspec.structs.replace(how, keys=claimed)
         return kept
 
     patch.setattr(planner, "through_project", through_project)
@@ -71,11 +72,11 @@ def _filter_the_kept_side(patch: pytest.MonkeyPatch) -> None:
     """The kept side of a left join loses the rows without a partner before it travels."""
     honest = joining._KeyedJoin.filtering
 
-    def filtering(self: Any) -> str | None:
+    def filtering(self: Any) -> tuple[str, StageRead] | None:
         found = honest(self)
-        if found == "left" and self.node.kind is JoinKind.LEFT:
-            return "right" if self._is_below("right", float("inf")) else None
-        return found
+        if found is None or found[0] == "right" or self.node.kind is not JoinKind.LEFT:
+            return found
+        return ("right", self.read("right")) if self.is_below("right", float("inf")) else None
 
     patch.setattr(joining._KeyedJoin, "filtering", filtering)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.differential.case import Case, Shape, check
+from tests.differential.case import SPLIT_BYTES, Case, Shape, check
 from tests.differential.tables import Table
 
 T = Table("t", (("k", "i"), ("v", "i"), ("o", "o")), (
@@ -13,7 +13,11 @@ T = Table("t", (("k", "i"), ("v", "i"), ("o", "o")), (
 ))  # fmt: skip
 EMPTY = Table("nothing", (("k", "i"),), ())
 
-FORCED: dict[str, object] = {"planner.force_exchanges": True, "planner.partitions": 3}
+FORCED: dict[str, object] = {
+    "planner.force_exchanges": True,
+    "planner.partitions": 3,
+    "planner.split_bytes": SPLIT_BYTES,
+}
 BY_SIZE: dict[str, object] = {
     "planner.partitions": 3,
     "planner.target_partition_bytes": 200,
@@ -41,6 +45,34 @@ FOUND = {
 def test_it_stays_found(query: str) -> None:
     for shape in (Shape(3, FORCED), Shape(3, FORCED, optimized=False), Shape(3, BY_SIZE)):
         check(Case((T, EMPTY), query, shape=shape))
+
+
+U = Table(
+    "u", (("k", "i"), ("b", "i")), (("1", "1"), ("1", "2"), ("2", "3"), ("9", "1"), ("9", "2"))
+)
+SECOND = "SELECT k, (SELECT b FROM u WHERE u.k = t.k) AS x FROM t"
+UNREAD = {
+    "its row": f"SELECT k FROM ({SECOND})",
+    "its row, counted": f"SELECT count(*) FROM ({SECOND})",
+    "its row, in a semi join": f"SELECT k FROM t SEMI JOIN ({SECOND}) AS s USING (k)",
+    "its row, in a subquery": f"SELECT k FROM t WHERE EXISTS (SELECT s.k FROM ({SECOND}) AS s "
+    "WHERE s.k = t.k)",
+    "a row without an equality": "SELECT k FROM (SELECT k, (SELECT b FROM u WHERE u.k > t.k) FROM t)",
+    "a row that is lent only a value": "SELECT k FROM (SELECT k, (SELECT b + t.k FROM u) FROM t)",
+    "rows that nobody meets": f"SELECT k FROM ({SECOND} WHERE k <> 1)",
+    "rows that are dropped": f"SELECT k FROM ({SECOND}) WHERE k <> 1",
+    "the same rows for all": "SELECT k FROM (SELECT k, (SELECT b FROM u) FROM t)",
+    "the same rows for all, read": "SELECT k FROM (SELECT k, (SELECT b FROM u) AS x FROM t) "
+    "WHERE x = 1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("query", UNREAD.values(), ids=UNREAD.keys())
+def test_a_subquery_of_several_rows_that_nobody_reads_is_refused_where_the_kernel_does(
+    query: str,
+) -> None:
+    for shape in (Shape(3, FORCED), Shape(3, FORCED, optimized=False), Shape(3, BY_SIZE)):
+        check(Case((T, U), query, shape=shape))
 
 
 def test_a_sort_into_one_range_is_one_sequence() -> None:

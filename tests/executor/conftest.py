@@ -43,6 +43,9 @@ class Slot:
     memory_bytes: int = 512 * MIB
     settings: dict[str, str] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+
     def run(
         self,
         steps: Sequence[Step] | str,
@@ -70,6 +73,7 @@ class Slot:
             directory=str(self.directory),
             spill_directory=str(self.directory / "spill"),
             memory_bytes=self.memory_bytes,
+            kernel_bytes=self.memory_bytes * 3 // 4,
             threads=self.threads,
             host=HOST,
             settings=self.settings,
@@ -77,9 +81,12 @@ class Slot:
         return run_attempt(request)
 
     def fails(self, *args: object, **options: object) -> Failure:
+        return self.breaks(*args, **options).failure
+
+    def breaks(self, *args: object, **options: object) -> AttemptError:
         with pytest.raises(AttemptError) as caught:
             self.run(*args, **options)  # type: ignore[arg-type]
-        return caught.value.failure
+        return caught.value
 
     def write_numbers(self, stage: int, partitions: int) -> None:
         """Each partition of the stage has the numbers 0 … 99,999 as one column `i`."""

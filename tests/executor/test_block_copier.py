@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import zmq
 from flowgrid_executor.block_copier import BlockCopier
-from flowgrid_executor.events import BlocksFetched
+from flowgrid_executor.events import BlocksFetched, FetchBlocks
 
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.io.blocks import BlockFileWriter
@@ -33,19 +33,21 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 def source(context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path) -> Iterator[ExecutorAddress]:
     """An executor's directory with one block file in it: two targets with rows, one without."""
     directory = tmp_path / "source"
+    directory.mkdir()
     with BlockFileWriter(directory / file_name(ATTEMPT), ROWS.schema, 3) as writer:
         for target in (0, 2, 0):
             writer.write(target, ROWS, digest=7)
         writer.finish()
-    with contextlib.closing(BlockServer(context, "tcp://127.0.0.1:0", directory)) as server:
+    with contextlib.closing(BlockServer(context, "tcp://127.0.0.1:0", [directory])) as server:
         yield ExecutorAddress(ExecutorId("e", 1), "here", str(directory), server.address)
 
 
 def copy(
     context: zmq.Context[zmq.Socket[bytes]], source: ExecutorAddress, host: str, directory: Path
 ) -> BlocksFetched:
-    with contextlib.closing(BlockCopier(context, None, host, directory)) as copier:
-        copier.fetch(ATTEMPT, source)
+    with contextlib.closing(BlockCopier(context, None, host)) as copier:
+        directory.mkdir(exist_ok=True)
+        copier.fetch(FetchBlocks(ATTEMPT, source, str(directory)))
         (ended,) = eventually("the copy ends", copier.ended)
         return ended
 

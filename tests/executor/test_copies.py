@@ -22,13 +22,15 @@ from flowgrid.protocol.reports import AttemptReport
 from tests.executor.core_story import Story, attempt
 
 SOURCE = ExecutorAddress(ExecutorId("leaving", 1), "there", "/d", "tcp://x")
-REPORT = AttemptReport((), (1,), (8,), (7,))
+REPORT = AttemptReport((), (1,), (8,), 7)
 REQUEST = CopyBlocks((attempt(1), attempt(2)), (REPORT, REPORT), SOURCE)
 
 
 def copying() -> Story:
     story = Story()
-    assert story.happens(REQUEST) == [FetchBlocks(one, SOURCE) for one in REQUEST.attempts]
+    assert story.happens(REQUEST) == [
+        FetchBlocks(one, SOURCE, "/blocks") for one in REQUEST.attempts
+    ]
     return story
 
 

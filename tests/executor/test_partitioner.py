@@ -48,7 +48,7 @@ def test_round_robin_goes_on_where_the_last_batch_ended_and_tasks_begin_apart() 
     assert partitioner.targets(batch).tolist() == [3, 0, 1, 2, 3]
 
 
-def test_a_row_without_a_target_is_refused() -> None:
-    batch = pa.record_batch({"t": pa.array([0, None], pa.int32())})
-    with pytest.raises(ValueError, match="'t' says NULL"):
-        Partitioner(BlocksOutput(2, "target", "t"), 0).targets(batch)
+def test_a_row_without_a_hash_is_refused() -> None:
+    batch = pa.record_batch({"h": pa.array([0, None], pa.uint64())})
+    with pytest.raises(ValueError, match="hash of the keys is NULL"):
+        Partitioner(BlocksOutput(2, "hash", "h"), 0).targets(batch)

@@ -131,9 +131,8 @@ def test_a_function_sees_plain_arrow_types(slot: Any) -> None:
 
 
 def test_what_a_function_gives_is_shuffled_like_anything_else(slot: Any) -> None:
-    schema = pa.schema({"i": pa.int64(), "target": pa.int32()})
-    spread = step(lambda b: {"i": b.column("i"), "target": [i % 3 for i in range(10)]}, schema)
-    slot.run([spread], [NUMBERS], BlocksOutput(3, "target", "target"), splits=SPLITS)
+    same = step(lambda b: {"i": b.column("i")}, pa.schema({"i": pa.int64()}))
+    slot.run([same], [NUMBERS], BlocksOutput(3, "round_robin"), splits=SPLITS)
     assert [slot.read(target=t).column("i").to_pylist() for t in range(3)] == [
         [0, 3, 6, 9],
         [1, 4, 7],
@@ -187,6 +186,29 @@ def test_a_function_that_exits_ends_its_attempt_and_not_the_slot(slot: Any) -> N
     assert rows(slot, step(lambda batch: batch)) == [(i,) for i in range(10)]
 
 
+class Unspeakable(BaseException):
+    def __str__(self) -> str:
+        raise RuntimeError("not even its text")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "KeyboardInterrupt in batch 0"),
+        (Unspeakable(), "Unspeakable: its text cannot be had (RuntimeError) in batch 0"),
+    ],
+)
+def test_whatever_a_function_raises_is_the_users_error(
+    slot: Any, error: BaseException, said: str
+) -> None:
+    def fail(batch: pa.RecordBatch) -> pa.RecordBatch:
+        raise error
+
+    failure = fails(slot, step(fail))
+    assert failure.kind is FailureKind.USER_ERROR
+    assert failure.message.startswith(said)
+
+
 @pytest.mark.parametrize(
     ("give", "said"),
     [
@@ -207,6 +229,19 @@ def test_rows_that_were_not_promised_are_refused_by_column(
     assert failure.kind is FailureKind.USER_ERROR
     assert said in failure.message
     assert "in batch 0 (rows 0-10)" in failure.message
+
+
+def hoard(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.slice(0, len(bytearray(1 << 50)))
+
+
+def test_a_function_that_finds_no_memory_is_named_with_its_line_and_may_try_again(
+    slot: Any,
+) -> None:
+    failure = fails(slot, step(hoard))
+    assert failure.kind is FailureKind.OUT_OF_MEMORY
+    assert failure.message.startswith("map_batches(f) ran out of memory in batch 0 (rows 0-")
+    assert "in hoard" in failure.traceback
 
 
 def test_a_function_that_cannot_be_loaded_is_the_users_error(slot: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ from tests.cluster.census import Premises
 from tests.cluster.deadlines import eventually
 from tests.executor.wire import PATHS, WAIT_S, Wire
 
-COVERS = ["scheduler_link", "slot_main", "template", "template_process"]
+COVERS = ["scheduler_link", "slot_main", "template"]
 
 pytestmark = pytest.mark.cluster
 
@@ -229,6 +230,24 @@ def test_a_silent_scheduler_makes_it_start_anew(wire: Wire) -> None:
     assert wire.executor != before
 
 
+def test_a_scheduler_of_which_only_signs_of_life_arrive_makes_it_start_anew(wire: Wire) -> None:
+    wire.start(
+        "--conf", "executor.heartbeat_timeout_s=2", "--conf", "executor.heartbeat_interval_s=0.1"
+    )
+    wire.register()
+    before = wire.executor
+
+    def is_another() -> bool:
+        if wire.beats.poll(20):
+            with contextlib.suppress(zmq.ZMQError):  # the last beat of one that has gone
+                wire.beat(missing=1)
+        if wire.control.poll(0):
+            wire.receive()
+        return wire.executor != before
+
+    eventually("it comes back as another one", is_another, within_s=WAIT_S)
+
+
 def test_a_final_fence_ends_it_with_the_reason(wire: Wire) -> None:
     process = wire.start(stderr=subprocess.PIPE)
     wire.register()
@@ -339,6 +358,7 @@ def test_garbage_on_its_links_changes_nothing(executor: Wire) -> None:
         (("--bind", "tcp://0.0.0.0:0"), "no keys"),
         (("--conf", "executor.memry=4g"), "executor.memory"),
         (("--memory", "much"), "no size"),
+        (("--memory", "200m"), "at least 224 MiB"),
         (("--conf", "nonsense"), "name=value"),
         (("--slots", "0"), "at least 1"),
     ],

@@ -116,6 +116,32 @@ def test_types_without_a_counterpart_in_files_keep_their_values(slot: Any, tmp_p
     )
 
 
+def test_row_groups_and_files_have_the_sizes_that_were_asked_for(slot: Any, tmp_path: Path) -> None:
+    options = {"compression": "none", "row_group_rows": "10000", "target_file_bytes": "200000"}
+    sink = SinkOutput("parquet", str(tmp_path), (), options)
+    report = slot.run("SELECT range AS a FROM range(105000)", output=sink)
+
+    found = [pq.ParquetFile(tmp_path / "9-0-0" / file.path).metadata for file in report.files]
+    groups = [[file.row_group(n).num_rows for n in range(file.num_row_groups)] for file in found]
+    assert [rows for file in groups for rows in file] == [10_000] * 10 + [5_000]
+    assert all(200_000 <= file.bytes < 400_000 for file in report.files[:-1])
+    assert report.rows == (105_000,)
+    # Whoever reads the files by name reads the rows in their order.
+    names = sorted(file.path for file in report.files)
+    assert names == [file.path for file in report.files]
+    numbers = pa.concat_tables(pq.read_table(tmp_path / "9-0-0" / name) for name in names)
+    assert numbers["a"].to_pylist() == list(range(105_000))
+
+
+def test_a_file_that_ends_with_the_last_row_has_no_empty_one_behind_it(
+    slot: Any, tmp_path: Path
+) -> None:
+    options = {"row_group_rows": "1000", "target_file_bytes": "1"}
+    sink = SinkOutput("parquet", str(tmp_path), (), options)
+    report = slot.run("SELECT range AS a FROM range(3000)", output=sink)
+    assert [file.rows for file in report.files] == [1000, 1000, 1000]
+
+
 def test_options_reach_the_writer(slot: Any, tmp_path: Path) -> None:
     options = {"compression": "snappy"}
     (file,) = slot.run(SELECT, output=SinkOutput("parquet", str(tmp_path), (), options)).files

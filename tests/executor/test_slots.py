@@ -48,7 +48,8 @@ def request(tmp_path: Path, script: str, partition: int = 0) -> RunAttempt:
         target_count=1,
         directory=str(tmp_path),
         spill_directory=str(tmp_path / "spill"),
-        memory_bytes=1,
+        memory_bytes=1 << 30,
+        kernel_bytes=1,
         threads=1,
         host="here",
         settings={},
@@ -80,11 +81,10 @@ def test_a_slot_that_answers_and_dies_before_anybody_looked_can_be_given_the_nex
 
     slots.run(0, request(tmp_path, "ok", partition=1))  # what the core does with the answer
     slots.fork(0)
+    # The new slot may be quicker than its template's word: nobody asks it before that has come.
+    assert [type(event) for event in happened(slots)] == [SlotForked]
     slots.run(0, request(tmp_path, "ok", partition=2))
-    events = []
-    while len(events) < 2:
-        events += happened(slots)
-    answer = events[-1]
+    (answer,) = happened(slots)
     assert isinstance(answer, SlotAnswered)
     assert answer.answer.attempt.partition == 2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flowgrid_executor.kernels import duckdb_kernel
 
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.fragment import (
@@ -99,8 +100,54 @@ def test_a_full_disk_is_named(slot: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "writev", full)
-    assert slot.fails("SELECT 1").kind is FailureKind.DISK_FULL
+    broke = slot.breaks("SELECT 1")
+    assert (broke.failure.kind, broke.directory) == (FailureKind.DISK_FULL, str(slot.directory))
+    assert str(slot.file()) in broke.failure.message
     assert [p for p in slot.directory.rglob("*") if p.is_file()] == []
+
+
+def test_a_directory_that_is_gone_is_a_bad_disk_and_is_not_made_again(slot: Any) -> None:
+    slot.directory.rmdir()
+    broke = slot.breaks("SELECT 1")
+    assert (broke.failure.kind, broke.directory) == (FailureKind.DISK_BAD, str(slot.directory))
+    assert not slot.directory.exists()
+
+
+def test_a_place_to_spill_that_is_full_or_bad_is_named_and_another_serves(
+    make_slot: Callable[..., Any], tmp_path: Path
+) -> None:
+    sort = "SELECT i, hash(i) AS h FROM numbers ORDER BY h"
+    large = {"numbers": (RangeSplit(0, 6_000_000, 1),)}
+    slot = make_slot(memory_bytes=80 << 20)
+    (slot.directory / "spill").touch()  # where a folder should be
+
+    broke = slot.breaks(sort, [NUMBERS], splits=large)
+
+    assert (broke.failure.kind, broke.directory) == (FailureKind.DISK_BAD, str(slot.directory))
+    other = make_slot(tmp_path / "other", memory_bytes=80 << 20)
+    assert other.run(sort, [NUMBERS], splits=large).rows == (6_000_000,)
+    assert (other.directory / "spill").is_dir()
+    third = make_slot(tmp_path / "third", memory_bytes=80 << 20)
+    assert third.run(sort, [NUMBERS], splits=large).rows == (6_000_000,)
+    assert (third.directory / "spill").is_dir()
+
+
+def test_a_place_to_spill_without_room_is_named(
+    make_slot: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kernel_with_little_room() -> Any:
+        connection = connect()
+        connection.execute("SET max_temp_directory_size = '20MB'")
+        return connection
+
+    connect = duckdb_kernel._connect
+    monkeypatch.setattr(duckdb_kernel, "_connect", kernel_with_little_room)
+    slot = make_slot(memory_bytes=80 << 20)
+    large = {"numbers": (RangeSplit(0, 6_000_000, 1),)}
+
+    broke = slot.breaks("SELECT i, hash(i) AS h FROM numbers ORDER BY h", [NUMBERS], splits=large)
+
+    assert (broke.failure.kind, broke.directory) == (FailureKind.OUT_OF_MEMORY, str(slot.directory))
 
 
 def test_the_report_says_what_the_attempt_took(slot: Any) -> None:

@@ -81,8 +81,8 @@ def test_keys_of_different_widths_meet_after_a_cast(slot: Any) -> None:
 @pytest.mark.parametrize("target_count", [1, 3, 500])
 def test_rows_keep_their_order_inside_each_target(slot: Any, target_count: int) -> None:
     splits = {"numbers": (RangeSplit(0, 300_000, 1),)}
-    output = BlocksOutput(target_count, "target" if target_count > 1 else "single", "t")
-    query = f"SELECT i, repeat('x', (i % 9)::INTEGER) AS s, i % {target_count} AS t FROM numbers"
+    output = BlocksOutput(target_count, "round_robin" if target_count > 1 else "single")
+    query = "SELECT i, repeat('x', (i % 9)::INTEGER) AS s FROM numbers"
     report = slot.run(query, [RangeLeaf("numbers", "i")], output, splits=splits)
     assert sum(report.rows) == 300_000
     for target in (0, target_count - 1):
@@ -105,6 +105,6 @@ def test_strings_of_many_megabytes_pass(slot: Any) -> None:
     }
 
 
-def test_a_null_target_fails_the_attempt_by_name(slot: Any) -> None:
-    failure = slot.fails("SELECT NULL::INTEGER AS t", output=BlocksOutput(2, "target", "t"))
-    assert "'t' says NULL" in failure.message
+def test_a_row_without_a_hash_fails_the_attempt_by_name(slot: Any) -> None:
+    failure = slot.fails("SELECT NULL::UBIGINT AS h", output=BlocksOutput(2, "hash", "h"))
+    assert "a hash of the keys is NULL" in failure.message

@@ -14,7 +14,12 @@ import zmq
 from flowgrid.ids import AttemptId, ExecutorId
 from flowgrid.protocol import codec
 from flowgrid.protocol.blocks import file_name
-from flowgrid.protocol.codec import executor_envelopes, heartbeats, to_executor_envelopes
+from flowgrid.protocol.codec import (
+    executor_envelopes,
+    heartbeats,
+    signs_of_life,
+    to_executor_envelopes,
+)
 from flowgrid.protocol.fragment import Fragment, TaskInputs
 from flowgrid.protocol.job_graph import OutputKind, StageSpec
 from flowgrid.protocol.messages import (
@@ -105,10 +110,11 @@ class Wire:
         self.say(ExecutorRegistered(7, self.beats_address))
         return registered
 
-    def beat(self) -> Heartbeat:
+    def beat(self, missing: int = 0) -> Heartbeat:
+        """Answer one, as if so many envelopes of ours had not arrived."""
         assert self.beats.poll(WAIT_MS), "no heartbeat"
         identity, frame = self.beats.recv_multipart()
-        self.beats.send_multipart([identity, b""])
+        self.beats.send_multipart([identity, signs_of_life.encode(self.sent + missing)])
         return heartbeats.decode(frame)
 
     def run(self, script: str, partition: int = 0, job: int = 1) -> AttemptId:

@@ -34,7 +34,19 @@ def test_blocks_come_back_segment_by_segment(tmp_path: Path) -> None:
     assert file.schema == SCHEMA
     assert written.rows == (3, 0, 1)
     assert written.bytes == tuple(block.bytes for block in file.index.blocks)
-    assert written.digests == (4, 0, 0)
+    assert [block.digest for block in file.index.blocks] == [4, 0, 0]
+
+
+def test_the_digest_says_which_rows_went_to_which_target(tmp_path: Path) -> None:
+    def digest(*rows: tuple[int, int]) -> int:
+        with BlockFileWriter(tmp_path / "file", SCHEMA, 3) as writer:
+            for target, row_hash in rows:
+                writer.write(target, batch(row_hash), row_hash)
+            return writer.finish().digest
+
+    assert digest((0, 7), (0, 8), (1, 9)) == digest((1, 9), (0, 8), (0, 7)), "in any order"
+    assert digest((0, 7)) != digest((1, 7))
+    assert digest((0, 7)) != digest((0, 8))
 
 
 def test_the_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -59,7 +71,8 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_file_without_rows_has_its_schema(tmp_path: Path) -> None:
     with BlockFileWriter(tmp_path / "file", SCHEMA, 2) as writer:
-        assert writer.finish() == Written((0, 0), (0, 0), (0, 0))
+        written = writer.finish()
+    assert (written.rows, written.bytes) == ((0, 0), (0, 0))
     file = BlockFile(tmp_path / "file")
     assert file.schema == SCHEMA
     assert list(file.batches([0, 1])) == []
@@ -81,6 +94,31 @@ def test_reading_copies_nothing(tmp_path: Path) -> None:
     (found,) = BlockFile(tmp_path / "file").batches([0])
     assert found.num_rows == 100_000
     assert pa.total_allocated_bytes() - before < 10_000
+
+
+def test_reading_a_large_file_keeps_little_of_it_in_the_process(tmp_path: Path) -> None:
+    numbers = pa.record_batch({"a": pa.array(range(1 << 17))})
+    with BlockFileWriter(tmp_path / "file", numbers.schema, 1) as writer:
+        for _ in range(256):
+            writer.write(0, numbers)
+        writer.finish()
+    assert os.path.getsize(tmp_path / "file") > 256 << 20
+    file = BlockFile(tmp_path / "file")
+    before = mapped_bytes()
+    most, kept = 0, []
+    for at, found in enumerate(file.batches([0])):
+        most = max(most, mapped_bytes() - before)
+        if at % 64 == 0:
+            kept.append(found)
+    assert most < 100 << 20
+    assert kept == [numbers] * 4  # although the process had let go of their pages
+
+
+def mapped_bytes() -> int:
+    """Pages of files that this process has in its memory."""
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("RssFile:"))
+    return int(line.split()[1]) << 10
 
 
 def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from flowgrid.errors import ConfigError, OutputExistsError
+from flowgrid.errors import ConfigError, OutputBusyError, OutputExistsError
 from flowgrid.ids import AttemptId
-from flowgrid.io import commit, listing
+from flowgrid.io import commit, listing, staging_owner
 from flowgrid.io.commit import Staging
 from flowgrid.protocol.reports import WrittenFile
 
@@ -173,6 +173,63 @@ def test_a_result_without_files_is_an_empty_directory_that_succeeded(tmp_path: P
     assert visible(tmp_path / "a") == ["_SUCCESS"]
 
 
+TWO_DRIVERS = """
+import os, sys, time
+from pathlib import Path
+from flowgrid.errors import OutputExistsError
+from flowgrid.io import commit
+from tests.io.test_commit import write
+
+for number in range(12):
+    folder = Path(sys.argv[1], str(number))
+    begin = time.time() + 0.02
+    children = []
+    for driver in range(2):
+        child = os.fork()
+        if not child:
+            try:
+                staging = commit.prepare(str(folder), sys.argv[2], "nightly")
+            except OutputExistsError:  # the other was that much faster
+                os._exit(0)
+            files = write(staging, "k=1/part-0.csv", "part-1.csv")
+            time.sleep(max(0.0, begin - time.time()))
+            try:
+                commit.commit(staging, files, sys.argv[2], sys.argv[3])
+            except OutputExistsError:
+                commit.abort(staging)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.parametrize("mode", commit.MODES)
+@pytest.mark.parametrize("what", ["the same write of one run", "writes of their own"])
+def test_of_two_drivers_that_commit_at_the_same_moment_one_comes_first(
+    tmp_path: Path, mode: str, what: str
+) -> None:
+    """An earlier driver was taken for lost, and was only slow; or two programs have the same output."""
+    publication = commit.run_tag("nightly") + "1" if what == "the same write of one run" else ""
+    command = [sys.executable, "-c", TWO_DRIVERS, str(tmp_path), mode, publication]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+
+    count = 2 if mode == "append" and not publication else 1
+    wanted = ["_SUCCESS", *["k=1/part.csv"] * count, *["part.csv"] * count]
+    assert {tuple(visible(folder)) for folder in tmp_path.iterdir()} == {tuple(wanted)}
+
+
+def test_who_has_begun_to_publish_and_stands_still_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging_owner, "TURN_TIMEOUT_S", 0.05)
+    again = pytest.raises(OutputBusyError, match="end it, and run this one again")
+    with staging_owner.turn(str(tmp_path)), again, staging_owner.turn(str(tmp_path)):
+        pass
+    with staging_owner.turn(str(tmp_path)):
+        pass
+
+
 def test_an_unknown_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="overwrit'"):
         commit.prepare(str(tmp_path), "overwrit")
@@ -250,6 +307,18 @@ def test_the_next_job_finishes_an_interrupted_commit(tmp_path: Path) -> None:
     commit.abort(commit.prepare(str(tmp_path), "append"))
 
     assert relative_files(tmp_path) == ["_SUCCESS", "part-0-x.csv"]
+
+
+def test_the_next_job_removes_what_a_dead_one_left(tmp_path: Path) -> None:
+    dead, alive = (commit.prepare(str(tmp_path), "append") for _ in range(2))
+    write(dead, "part-0.csv")
+    assert dead.claim is not None
+    dead.claim.release()  # as the system does when its process dies
+
+    commit.prepare(str(tmp_path), "append")
+
+    assert not os.path.exists(dead.url)
+    assert os.path.exists(alive.url)
 
 
 def test_a_commit_that_has_begun_is_not_undone(tmp_path: Path) -> None:

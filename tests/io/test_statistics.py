@@ -17,7 +17,13 @@ from flowgrid.expr.tree import parse
 from flowgrid.io.datasets import FileDataset
 from flowgrid.io.footers import read_footers
 from flowgrid.io.listing import list_files
-from flowgrid.io.statistics import ColumnStatistics, RowGroupFacts, may_match, merged
+from flowgrid.io.statistics import (
+    ColumnStatistics,
+    RowGroupFacts,
+    chunk_statistics,
+    may_match,
+    merged,
+)
 
 
 def facts(minimum: object, maximum: object, nulls: int | None = 0) -> RowGroupFacts:
@@ -77,6 +83,30 @@ def test_decimals_and_doubles_compare_as_doubles() -> None:
     cents = facts(decimal.Decimal("0.01"), decimal.Decimal("0.07"))
 
     assert may_match(parse("x >= CAST('0.07' AS DOUBLE)"), cents)
+
+
+@pytest.mark.parametrize("type_", ["DATE", "TIMESTAMP"])
+def test_a_bound_that_python_has_no_value_for_is_unknown(tmp_path: Path, type_: str) -> None:
+    path = str(tmp_path / "days.parquet")
+    with duckdb.connect(config={"threads": 1}) as kernel:
+        values = f"('infinity'::{type_}), ('2000-01-01'), ('9999-12-31'), ('-infinity')"
+        kernel.execute(f"COPY (FROM (VALUES {values}) _(x)) TO '{path}'")
+
+    found = chunk_statistics(pq.read_metadata(path).row_group(0), 0)
+
+    assert (found.minimum, found.maximum, found.null_count) == (None, None, None)
+
+
+def test_numbers_in_a_dictionary_are_counted_by_what_it_takes(tmp_path: Path) -> None:
+    dice = random.Random(3)
+    path = tmp_path / "numbers.parquet"
+    numbers = [dice.randrange(30_000) << 30 for _ in range(200_000)]
+    unlike = list(range(200_000))
+    table = pa.table({"some": numbers, "unlike": pa.array(unlike, pa.int64())})
+    pq.write_table(table, path, dictionary_pagesize_limit=1 << 30)
+    row_group = pq.read_metadata(path).row_group(0)
+    assert chunk_statistics(row_group, 0).distinct == pytest.approx(30_000, rel=0.1)
+    assert chunk_statistics(row_group, 1).distinct is None
 
 
 def test_bounds_of_several_parts_hold_for_all() -> None:

@@ -27,7 +27,7 @@ from flowgrid.optimizer.decorrelation import decorrelate
 from flowgrid.protocol.fragment import Field
 from tests.api.sql_answers import Answers
 
-COVERS = ["domains", "equalities", "lifting"]
+COVERS = ["checks", "domains", "equalities", "lifting"]
 
 QUERIES = Path(__file__).parents[2] / "benchmarks" / "tpch" / "queries"
 TPCH_TABLES = {

@@ -9,6 +9,7 @@ import pytest
 
 from flowgrid.logical.nodes import IntegerRange, Leaf, Limit, Node, Union
 from flowgrid.optimizer.estimates import Estimator, Size, estimate
+from flowgrid.physical.aggregation import fold
 from flowgrid.protocol.fragment import Field
 from tests.optimizer.plans import aggregate, execute, given, join, project, scan, where
 
@@ -127,3 +128,20 @@ def test_an_empty_table_has_no_rows_whatever_is_done() -> None:
         estimate(join(empty, given("f", [(1,)], k="INTEGER"), "inner", '"e.k" = "f.k"')).rows == 0
     )
     assert estimate(aggregate(empty, ["e.k"], n="count(*)")).rows == 0
+
+
+def test_a_constant_is_one_value_whatever_it_is_compared_with(tmp_path: Path) -> None:
+    table = scan(tmp_path, "t", 3000, kind="i % 2")
+    assert estimate(where(table, '"t.kind" <> 1')).rows == pytest.approx(1500, rel=0.05)
+
+
+def test_totals_meet_every_row_that_they_are_compared_beside(tmp_path: Path) -> None:
+    totals = aggregate(items(tmp_path), [], rows="count(*)", parts='count("l.part")')
+    met = join(orders(tmp_path), totals, "inner", '"rows" = "parts"')
+    assert estimate(met).rows == pytest.approx(3000, rel=0.05)
+
+
+def test_halves_of_a_fold_have_its_groups(tmp_path: Path) -> None:
+    halves = fold(aggregate(items(tmp_path), ["l.part"], n="count(*)"))
+    assert halves is not None
+    assert estimate(halves.partial).rows == pytest.approx(500, rel=0.05)

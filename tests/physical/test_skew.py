@@ -9,10 +9,11 @@ import flowgrid as fg
 from flowgrid import col
 from flowgrid.api.dataframe import DataFrame
 from flowgrid.api.session import Session
-from flowgrid.config import KIB
+from flowgrid.config import KIB, Config
 from flowgrid.expr.tree import parse
 from flowgrid.logical.nodes import Filter, Join, JoinKind
 from flowgrid.physical.exchanges import Exchange, StageRead
+from flowgrid.physical.layout import Shape, divided_targets
 from flowgrid.physical.partitioning import Hashed
 from flowgrid.physical.skew import divisible, pieces_wanted
 from flowgrid.protocol.fragment import Field
@@ -148,14 +149,28 @@ def test_a_partition_is_worth_as_many_tasks_as_its_bytes() -> None:
     assert pieces_wanted([15 * KIB], 10.0 * KIB) == {}
 
 
+def read_of(stage: int, column: str, *bytes_: int) -> StageRead:
+    """What eight tasks have written, hashed by `column`."""
+    how = Hashed(frozenset([(f'"{column}"',)]), ("BIGINT",), len(bytes_))
+    sizes = StageStatistics(bytes_, bytes_)
+    exchange = Exchange(stage, 8, len(bytes_), how, sizes)
+    return StageRead((Field(column, "BIGINT"),), exchange, None)  # type: ignore[arg-type]
+
+
+def test_a_target_is_split_only_where_the_pieces_read_little_of_it_again() -> None:
+    shape = Shape(2, Config.parse({"planner.target_partition_bytes": "64k"}))
+    skewed, even = read_of(0, "k", 640 * KIB, 20 * KIB), read_of(1, "m", 20 * KIB, 20 * KIB)
+    condition = parse('"k" = "m"')
+
+    large_left = Join(skewed, even, JoinKind.LEFT, condition)
+    assert divided_targets(large_left, [skewed, even], shape) == {0: (skewed, 11)}
+
+    large_right = Join(even, skewed, JoinKind.LEFT, condition)
+    assert divided_targets(large_right, [even, skewed], shape) == {}
+
+
 def test_a_side_with_dice_in_it_is_not_read_by_several() -> None:
-    fields = (Field("k", "BIGINT"),), (Field("m", "BIGINT"),)
-    how = Hashed(frozenset([('"k"',)]), ("BIGINT",), 2)
-    sizes = StageStatistics((1, 1), (1, 1))
-    left, right = (
-        StageRead(one, Exchange(index, 2, 2, how, sizes), None)  # type: ignore[arg-type]
-        for index, one in enumerate(fields)
-    )
+    left, right = read_of(0, "k", 1, 1), read_of(1, "m", 1, 1)
     condition = parse('"k" = "m"')
     dice = Filter(right, parse("random() < 0.5"))
 

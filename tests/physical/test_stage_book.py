@@ -7,7 +7,15 @@ import pytest
 
 from flowgrid.config import MIB, Config
 from flowgrid.expr.tree import column, parse
-from flowgrid.logical.nodes import Aggregate, Filter, GivenTable, IntegerRange, Limit, Named
+from flowgrid.logical.nodes import (
+    Aggregate,
+    Filter,
+    GivenTable,
+    IntegerRange,
+    Limit,
+    MapBatches,
+    Named,
+)
 from flowgrid.physical.exchanges import Pending, StageRead
 from flowgrid.physical.layout import Shape
 from flowgrid.physical.partitioning import Hashed, Single, Spread
@@ -120,6 +128,12 @@ def test_a_stage_is_called_by_the_verb_that_shapes_it() -> None:
     filtered = Filter(NUMBERS, parse("id > 3"))
     assert label(with_column(filtered, "#h", parse("id"))) == "Filter id > 3"
     assert len(label(Filter(NUMBERS, parse(" AND ".join(["id > 3"] * 30))))) == 60
+
+
+def test_a_stage_names_the_functions_that_run_in_it() -> None:
+    mapped = MapBatches(NUMBERS, b"", b"", NUMBERS.fields, "run.<locals>.draws")
+    assert label(mapped) == "MapBatches run.<locals>.draws [id]"
+    assert label(Filter(mapped, parse("id > 3"))) == "draws, Filter id > 3"
 
 
 def test_a_rehearsal_prints_all_stages_and_runs_none() -> None:

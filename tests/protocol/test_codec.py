@@ -88,7 +88,7 @@ def test_a_driver_is_understood() -> None:
 
 
 def test_an_executor_is_understood() -> None:
-    report = AttemptReport((10,), (1, 2), (100, 200), (2**64 - 1, 0), (WrittenFile("a", 1, 2),))
+    report = AttemptReport((10,), (1, 2), (100, 200), 2**64 - 1, (WrittenFile("a", 1, 2),))
     envelope = ExecutorEnvelope(
         EXECUTOR,
         7,

@@ -51,6 +51,7 @@ class Scheduler:
     """
 
     def __init__(self, state_dir: Path, *flags: str, owned: bool = True) -> None:
+        state_dir.mkdir(exist_ok=True)
         ready_reader, ready_writer = os.pipe()
         owner_reader, self.owner = os.pipe()
         path = os.pathsep.join((str(ROOT), str(ROOT / "scheduler")))

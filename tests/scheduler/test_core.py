@@ -161,7 +161,7 @@ def test_the_end_in_good_order_reaches_everybody(story: Story) -> None:
 EXECUTOR_WORDS: list[FromExecutor] = [
     RegisterExecutor(address(executor_id("a")), 2, 1 << 30, VERSIONS),
     AttemptStarted(AttemptId(1, 0, 0, 0)),
-    AttemptSucceeded(AttemptId(1, 0, 0, 0), AttemptReport((), (1, 1), (8, 8), (5, 6))),
+    AttemptSucceeded(AttemptId(1, 0, 0, 0), AttemptReport((), (1, 1), (8, 8), 5)),
     AttemptFailed(AttemptId(1, 0, 0, 0), Failure(FailureKind.INTERNAL, "broken")),
     AttemptCancelled(AttemptId(1, 0, 0, 0)),
     ExecutorLeft("signal 15"),

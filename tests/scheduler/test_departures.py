@@ -174,6 +174,30 @@ def test_who_fetches_may_be_lost_and_somebody_else_fetches(story: Story) -> None
     assert set(held) <= set(asked_to_copy(story, "c"))
 
 
+def test_who_fetches_may_leave_too_and_takes_nothing_along(story: Story) -> None:
+    story.joins("a", "b", "c", slots=1).submits(maps(3), complete=False)
+    (result,) = on(story, "c")
+    story.finishes_stage(0)
+    decommission(story, "c")
+    (fetching,) = [name for name in ("a", "b") if result in asked_to_copy(story, name)]
+    other = "ab".replace(fetching, "")
+
+    decommission(story, fetching)
+
+    assert result in asked_to_copy(story, other)
+    story.executor_says(fetching, BlocksCopied(result))
+    dropped = (fetching, DropAttempts((result,)))
+    assert dropped in sent_to_executors(story.asked, DropAttempts)
+    for attempt in asked_to_copy(story, other):
+        story.executor_says(other, BlocksCopied(attempt))
+    story.time_passes(0.5)
+    assert set(stopped(story)) == {fetching, "c"}
+    for leaver in (fetching, "c"):
+        story.forgets(leaver)
+        story.executor_says(leaver, ExecutorLeft("asked to stop"))
+    assert story.core.state.jobs[1].stages[0].complete, "a finished task would run again"
+
+
 def test_the_last_executor_keeps_its_blocks_until_somebody_comes(story: Story) -> None:
     story.joins("a", slots=1).submits(maps(1), complete=False)
     story.finishes_stage(0)

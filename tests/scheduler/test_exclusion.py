@@ -6,11 +6,12 @@ from flowgrid_scheduler.stages import TaskState
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId
-from flowgrid.protocol.departures import ExecutorExcluded, ExecutorReadmitted
+from flowgrid.protocol.departures import BlocksCorrupt, ExecutorExcluded, ExecutorReadmitted
 from flowgrid.protocol.failures import FailureKind, FetchCause
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     CancelAttempts,
+    Heartbeat,
     JobSucceeded,
 )
 from tests.scheduler.story import (
@@ -159,3 +160,39 @@ def test_a_holder_out_of_reach_costs_an_attempt_for_each_of_its_blocks_and_not_t
         story.finishes_stage(0)
     story.finishes_stage(1)
     assert len(story.told_driver(JobSucceeded)) == 1
+
+
+def test_who_had_too_little_memory_is_no_suspect(story: Story) -> None:
+    story.joins("a", "b", slots=1).submits(maps(1))
+    (attempt,) = story.launched(0)
+
+    story.fails(attempt, FailureKind.OUT_OF_MEMORY)
+
+    assert not story.core.state.suspicions
+    assert story.failure().failure.kind is FailureKind.OUT_OF_MEMORY
+
+
+def test_what_an_executor_says_of_its_bad_disks_is_shown_to_who_asks(story: Story) -> None:
+    story.joins("a", "b")
+    bad = ("/mnt/b: Input/output error",)
+
+    story.happens(Heartbeat(executor_id("b"), 0, 0, excluded_directories=bad))
+
+    shown = {one.executor.name: one for one in story.core.state.status().executors}
+    assert shown["b"].excluded_directories == bad
+    assert not shown["b"].excluded, "it works on with its other disks"
+    assert shown["a"].excluded_directories == ()
+
+
+def test_who_holds_a_corrupt_block_is_told_once_and_may_blame_a_disk(story: Story) -> None:
+    story.joins("a", "b", slots=4).submits(*shuffle(2, 4))
+    held = next(attempt for attempt in story.launched(0) if story.live[attempt] == "b")
+    story.finishes_stage(0)
+    first, second = story.launched(1)[:2]
+
+    told = [
+        sent_to_executors(story.fails(reader, fetch_failure(held, "b", cause)), BlocksCorrupt)
+        for reader, cause in ((first, FetchCause.CORRUPT), (second, FetchCause.CORRUPT))
+    ]
+
+    assert told == [[("b", BlocksCorrupt(held))], []]

@@ -136,11 +136,11 @@ def test_a_broadcast_reader_must_read_everything(story: Story) -> None:
 @pytest.mark.parametrize(
     "report",
     [
-        AttemptReport((), (1,), (1,), (1,)),
-        AttemptReport((1,), (1, 1), (1, 1), (1, 1)),
-        AttemptReport((), (-1, 1), (1, 1), (1, 1)),
-        AttemptReport((), (1, 1), (1, 1 << 63), (1, 1)),
-        AttemptReport((), (1, 1), (1, 1), (1, -1)),
+        AttemptReport((), (1,), (1,)),
+        AttemptReport((1,), (1, 1), (1, 1)),
+        AttemptReport((), (-1, 1), (1, 1)),
+        AttemptReport((), (1, 1), (1, 1 << 63)),
+        AttemptReport((), (1, 1), (1, 1), -1),
     ],
 )
 def test_a_report_that_cannot_be_true_is_refused(story: Story, report: AttemptReport) -> None:
@@ -170,7 +170,7 @@ def test_user_errors_fail_the_job_with_the_traceback_and_the_place(story: Story)
         (FailureKind.INPUT_INVALID, 1),
         (FailureKind.USER_ERROR, 2),
         (FailureKind.PROCESS_DIED, 3),
-        (FailureKind.OUT_OF_MEMORY, 4),
+        (FailureKind.OUT_OF_MEMORY, 1),
         (FailureKind.DISK_FULL, 4),
         (FailureKind.INTERNAL, 4),
     ],
@@ -314,7 +314,7 @@ def test_words_about_unknown_attempts_change_nothing(
     story.joins("a").submits(maps(1))
     messages: dict[str, FromExecutor] = {
         "started": AttemptStarted(attempt),
-        "succeeded": AttemptSucceeded(attempt, AttemptReport((), (1,), (1,), (1,))),
+        "succeeded": AttemptSucceeded(attempt, AttemptReport((), (1,), (1,), 1)),
         "failed": AttemptFailed(attempt, Failure(FailureKind.INTERNAL, "?")),
         "cancelled": AttemptCancelled(attempt),
     }

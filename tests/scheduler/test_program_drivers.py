@@ -57,7 +57,7 @@ from tests.scheduler.story import (
 )
 from tests.scheduler.test_roll_call import NextLife
 
-COVERS = ["program_invariants", "session_ends"]
+COVERS = ["session_ends"]
 
 SPEC = ProgramSpec("nightly", "app.py", ("a",), {}, b"files")
 FIRST, SECOND = DriverId(1, 0), DriverId(1, 1)

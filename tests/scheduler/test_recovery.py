@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import msgspec
 import pytest
 from flowgrid_scheduler.events import ExecutorUnreachable
@@ -357,7 +355,7 @@ def test_an_executor_that_comes_within_the_grace_period_takes_over(story: Story)
 
 
 def test_a_task_on_which_executors_keep_dying_is_poison() -> None:
-    story = Story(dataclasses.replace(Config(), task_process_deaths_max=2))
+    story = Story(msgspec.structs.replace(Config(), task_process_deaths_max=2))
     story.joins("a", "b", "c", slots=1).submits(maps(1))
     for _ in range(2):
         (attempt,) = story.launched(0)
@@ -369,7 +367,7 @@ def test_a_task_on_which_executors_keep_dying_is_poison() -> None:
 
 
 def test_executors_that_leave_in_good_order_poison_nothing() -> None:
-    story = Story(dataclasses.replace(Config(), task_process_deaths_max=2))
+    story = Story(msgspec.structs.replace(Config(), task_process_deaths_max=2))
     story.joins("a", "b", "c", slots=1).submits(maps(1))
     for _ in range(2):
         (attempt,) = story.launched(0)

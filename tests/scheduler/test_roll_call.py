@@ -239,7 +239,7 @@ def test_a_driver_is_told_again_what_it_may_not_have_heard() -> None:
 def test_a_failure_that_nobody_heard_of_is_told_with_its_job() -> None:
     before = Story(Config.parse({"task.attempts_max": 1}))
     before.joins("a").submits(maps(1))
-    before.fails(before.launched(0)[0], FailureKind.OUT_OF_MEMORY)
+    before.fails(before.launched(0)[0], FailureKind.DISK_FULL)
     words = [action.message for action in NextLife(before).driver_says(KeepAlive())]
     assert words[2:] == [JobAccepted(0, JobId(1)), before.failure()]
     assert isinstance(words[3], JobFailed)

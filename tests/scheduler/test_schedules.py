@@ -61,7 +61,7 @@ from tests.scheduler.story import (
     sent_to_executors,
 )
 
-COUNTED = (FailureKind.INTERNAL, FailureKind.OUT_OF_MEMORY, FailureKind.PROCESS_DIED)
+COUNTED = (FailureKind.INTERNAL, FailureKind.DISK_FULL, FailureKind.PROCESS_DIED)
 
 
 Version = dict[tuple[int, int], tuple[int, ...]]
@@ -148,7 +148,7 @@ class Chaos(Story):
             part = edge.slices[attempt.partition] if edge.slices is not None else None
             for partition in range(blocks.spec.partition_count):
                 if part is None or reads(part, partition):
-                    version[index, partition] = tuple(blocks.digests_of(partition))
+                    version[index, partition] = (blocks.digest_of(partition),)
         return version
 
     def check_versions(self, id_: JobId) -> None:

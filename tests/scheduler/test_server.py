@@ -49,7 +49,7 @@ def test_a_job_runs_over_real_sockets_and_its_journal_replays(tmp_path: Path) ->
         driver.says(SubmitJob(1, "query", (maps(3),), True))
         job = driver.awaits(JobAccepted).job
         assert executor.awaits(DescribeStage).stage.job == job.number
-        report = AttemptReport((), (1,), (8,), (5,))
+        report = AttemptReport((), (1,), (8,), 5)
         for attempt in executor.awaits(LaunchAttempts).attempts:
             executor.says(AttemptStarted(attempt), AttemptSucceeded(attempt, report))
         succeeded = driver.awaits(JobSucceeded)
@@ -82,7 +82,7 @@ def test_a_scheduler_that_was_stopped_declares_nobody_lost(tmp_path: Path) -> No
     with scheduler(tmp_path, *flags) as running, executor_process(running, "a"):
         driver = Driver(running)
         if driver.connects().executors == 0:
-            driver.awaits(ClusterChanged)
+            driver.awaits(ClusterChanged, meanwhile=lambda: driver.says(KeepAlive()))
         running.process.send_signal(signal.SIGSTOP)
         time.sleep(3)  # nothing can be waited for: the point is that nothing happens
         running.process.send_signal(signal.SIGCONT)
@@ -194,6 +194,24 @@ def test_it_ends_in_good_order(tmp_path: Path, how: str) -> None:
         assert running.process.wait(5) == 0
         driver.close()
         executor.close()
+
+
+def test_a_scheduler_that_starts_when_its_owners_directory_is_gone_makes_no_other(
+    tmp_path: Path,
+) -> None:
+    gone = tmp_path / "gone"
+    path = os.pathsep.join((str(ROOT), str(ROOT / "scheduler")))
+    ended = subprocess.run(
+        [sys.executable, "-m", "flowgrid_scheduler", "--state-dir", str(gone), "--owner-fd", "0"],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert str(gone) in ended.stderr
+    assert not gone.exists()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,26 @@ def rival_of(story: Story) -> AttemptId:
     return rival
 
 
+def test_a_rival_does_not_run_where_its_task_has_failed(story: Story) -> None:
+    story.joins("a", "b", slots=2).submits(maps(4), complete=False)
+    attempts = story.launched(0)
+    story.starts(*attempts)
+    story.time_passes(1.0)
+    unlucky = next(attempt for attempt in attempts if story.live[attempt] == "a")
+    story.succeeds(*(attempt for attempt in attempts if attempt != unlucky))
+    story.fails(unlucky, FailureKind.PROCESS_DIED)
+    again = rival_of(story)
+    assert story.live[again] == "b"
+    story.starts(again)
+
+    story.time_passes(30)
+
+    assert len(story.launched(0)) == 1, "a rival on the executor that failed the task"
+    story.joins("c", slots=1)
+    story.time_passes(1)
+    assert sorted(story.live.values()) == ["b", "c"]
+
+
 def test_a_straggler_gets_a_rival_on_another_executor(straggling: Story) -> None:
     straggling.time_passes(1.5)
     assert all(attempt.number == 0 for attempt in straggling.launched(0)), "too early"
@@ -117,7 +137,7 @@ def test_when_one_of_both_fails_the_other_goes_on(straggling: Story, number: int
     straggling.time_passes(3)
     both = straggling.launched(0)
 
-    straggling.fails(both[number], FailureKind.OUT_OF_MEMORY)
+    straggling.fails(both[number], FailureKind.DISK_FULL)
 
     (left,) = [attempt for attempt in straggling.launched(0) if attempt in both]
     stage = straggling.core.state.jobs[1].stages[0]

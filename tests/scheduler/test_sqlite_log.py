@@ -66,6 +66,7 @@ def test_what_was_written_outlives_a_kill(tmp_path: Path) -> None:
 def test_a_turn_that_is_torn_is_no_turn(tmp_path: Path) -> None:
     turns = [Changes([], [(key, bytes([turn]) * 500) for key in WINNERS]) for turn in range(4)]
     written: list[dict[Key, bytes]] = [{}]
+    (tmp_path / "whole").mkdir()
     log = SqliteLog(tmp_path / "whole")
     for turn in turns:
         log.write(turn)

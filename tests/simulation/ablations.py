@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from flowgrid_executor import core, slot_memory
 from flowgrid_executor.core import ExecutorCore
-from flowgrid_executor.events import Action, DropJobBlocks
+from flowgrid_executor.directories import LocalDirectories
+from flowgrid_executor.events import Action, DropJobBlocks, SlotOverran
+from flowgrid_executor.executor_setup import ExecutorSetup
 from flowgrid_executor.scheduler_link import SchedulerLink
+from flowgrid_executor.slot_state import Slot
 from flowgrid_scheduler import (
     departures,
     drivers,
@@ -32,6 +36,7 @@ from flowgrid_scheduler.executors import Executor, Executors
 from flowgrid_scheduler.jobs import Job
 from flowgrid_scheduler.stages import Stage, TaskState
 from flowgrid_scheduler.task_queue import TaskQueue
+from msgspec import structs
 
 from flowgrid.ids import AttemptId, JobId
 from flowgrid.protocol.failures import Failure
@@ -258,6 +263,32 @@ def the_old_place_of_moved_blocks_is_believed(patch: Patch) -> None:
     patch.setattr(recovery, "_has_moved", lambda *_: False)
 
 
+def bad_disks_are_not_excluded(patch: Patch) -> None:
+    patch.setattr(LocalDirectories, "_exclude", lambda *_: [])
+
+
+def what_a_disk_failed_is_given_up(patch: Patch) -> None:
+    patch.setattr(LocalDirectories, "any_other", lambda *_: False)
+
+
+def what_a_disk_failed_is_tried_there_again(patch: Patch) -> None:
+    choose = LocalDirectories.choose
+    patch.setattr(LocalDirectories, "choose", lambda self, now, *_: choose(self, now))
+
+
+def an_overrun_is_blamed_on_whoever_runs_now(patch: Patch) -> None:
+    def end_overrun(slot: Slot, event: SlotOverran, setup: ExecutorSetup) -> list[Action]:
+        blamed = event if slot.attempt is None else structs.replace(event, attempt=slot.attempt)
+        return end_the_right_one(slot, blamed, setup)
+
+    end_the_right_one = slot_memory.end_overrun
+    patch.setattr(core, "end_overrun", end_overrun)
+
+
+def who_needs_all_of_the_memory_gets_it_beside_others(patch: Patch) -> None:
+    patch.setattr(core, "may_begin", lambda *_, **__: True)
+
+
 F = Fault
 
 ABLATIONS = (
@@ -275,7 +306,12 @@ ABLATIONS = (
     Ablation(heartbeats_promise_nothing, (F.BREAK_CONNECTION, F.CLOG_CONNECTION)),
     Ablation(jobs_are_dropped_while_slots_still_write, (F.CANCEL_JOB,)),
     Ablation(checksums_are_not_verified, (F.BLOCK_CORRUPT,)),
-    Ablation(tasks_avoid_the_only_executor, (F.OUT_OF_MEMORY,)),
+    Ablation(tasks_avoid_the_only_executor, (F.DISK_FULL,)),
+    Ablation(bad_disks_are_not_excluded, (F.DISK_BAD,)),
+    Ablation(what_a_disk_failed_is_given_up, (F.DISK_BAD, F.DISK_FULL)),
+    Ablation(what_a_disk_failed_is_tried_there_again, (F.DISK_FULL,)),
+    Ablation(an_overrun_is_blamed_on_whoever_runs_now, (F.OUT_OF_MEMORY,)),
+    Ablation(who_needs_all_of_the_memory_gets_it_beside_others, (F.OUT_OF_MEMORY,)),
     Ablation(a_task_that_was_taken_back_is_forgotten, (F.KILL_EXECUTOR,)),
     Ablation(beaten_rivals_win_too, (F.SLOW_EXECUTOR,)),
     Ablation(rivals_are_not_compared, (F.UNSTABLE_STAGE, F.SLOW, F.SLOW_EXECUTOR, F.JOIN_EXECUTOR)),

@@ -51,12 +51,18 @@ class ReadError(Exception):
 
 
 class Disk:
-    """The directory of one executor (or driver), and the state of the server in front of it."""
+    """The directories of one executor (or driver), and the state of the server in front of them."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *directories: str) -> None:
         self.host = host
+        self.directories = directories
         self.files: dict[AttemptId, BlockFile] = {}
-        self.full = False
+        self.full: set[str] = set()
+        self.bad: set[str] = set()
+        """Directories that nobody can write to: read-only, so what is there can be read."""
+        self.found_bad: set[str] = set()
+        """Of which the executor has heard."""
+        self.excluded: set[str] = set()
         self.mounted = True
         self.served = True
         """False: its process is gone, and only its own host can still read."""
@@ -71,7 +77,7 @@ class Disk:
 
 
 class Disks:
-    """All directories by name, and which hosts cannot reach each other."""
+    """All disks by the name of their first directory, and which hosts cannot reach each other."""
 
     def __init__(self) -> None:
         self.by_directory: dict[str, Disk] = {}

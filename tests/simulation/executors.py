@@ -18,6 +18,7 @@ from flowgrid_executor.events import (
     DropBlocks,
     DropJobBlocks,
     Event,
+    ExcludeDirectory,
     Exit,
     FetchBlocks,
     KeepBlocks,
@@ -30,6 +31,7 @@ from flowgrid_executor.events import (
     SendHeartbeats,
     SlotAnswered,
     SlotHungUp,
+    SlotOverran,
     StartTemplate,
     StopRequested,
     TemplateDied,
@@ -40,6 +42,7 @@ from flowgrid_executor.outbox import Outbox
 from flowgrid_executor.scheduler_link import SchedulerLink
 from flowgrid_executor.server import LEASE_SHARE
 from flowgrid_executor.slot_protocol import (
+    AttemptBroke,
     ForkSlot,
     FromSlot,
     KillSlot,
@@ -47,9 +50,10 @@ from flowgrid_executor.slot_protocol import (
     SlotForked,
 )
 
-from flowgrid.ids import ExecutorId
+from flowgrid.ids import AttemptId, ExecutorId
+from flowgrid.protocol.failures import FailureKind
 from flowgrid.protocol.job_graph import ExecutorAddress
-from flowgrid.protocol.messages import RegisterExecutor
+from flowgrid.protocol.messages import AttemptFailed, RegisterExecutor
 from flowgrid.protocol.reports import HeldAttempt
 from flowgrid.protocol.waits import AttemptProgress
 from tests.scheduler.story import VERSIONS
@@ -64,6 +68,7 @@ DEATH_S = 0.01
 KILL_S = 0.1
 ANSWER_S = 0.001
 COPY_S = 0.3
+LOOK_S = 0.5
 
 
 class SimExecutor:
@@ -74,8 +79,8 @@ class SimExecutor:
         self.name = name
         self.alive = True
         self.paused = self.slow = self.flaky = False
-        self.disk = Disk(host)
         self.directory = f"/blocks/{name}"
+        self.disk = Disk(host, self.directory, f"/more/{name}")
         world.disks.by_directory[self.directory] = self.disk
         self._setup = ExecutorSetup(
             slot_count=slot_count,
@@ -86,6 +91,7 @@ class SimExecutor:
             settings={},
             keys_directory="",
             lease_s=world.config.executor_heartbeat_timeout_s * LEASE_SHARE,
+            more_directories=self.disk.directories[1:],
         )
         self.core = ExecutorCore(self._setup, world.timeline.now)
         self._context = world.network.context(self._wake)
@@ -140,11 +146,25 @@ class SimExecutor:
             f"slot {slot} of {self.name} is busy" for slot, run in self._runs.items() if run.alive
         ]
 
+    @property
+    def memory_bytes(self) -> int:
+        return self._setup.memory_bytes
+
+    def memory_in_use(self) -> int:
+        """By all that runs, and by what does not know yet that it is dead."""
+        return sum(run.memory_bytes for run in self._runs.values() if run.alive)
+
     # -- slots ---------------------------------------------------------------------------------
 
     def slot_answers(self, slot: int, answer: FromSlot) -> None:
         self._runs.pop(slot, None)
         self._later(ANSWER_S, SlotAnswered(slot, answer))
+
+    def slot_overruns(self, slot: int, attempt: AttemptId) -> None:
+        """It goes on, and may even be done when somebody looks."""
+        used_bytes = self._setup.memory_bytes
+        found_s = self.world.dice.random() * LOOK_S
+        self._later(found_s, SlotOverran(slot, attempt, used_bytes))
 
     def slot_crashes(self, slot: int) -> None:
         self._runs.pop(slot).stop()
@@ -192,7 +212,8 @@ class SimExecutor:
             now = self.world.timeline.now
             running = [AttemptProgress(a, run_s) for _, a, run_s in self.core.running(now)]
             self.link.beat(0, running)
-            self._slot_events.append(Tick())
+            room = tuple(0.0 if one in self.disk.full else 0.5 for one in self.disk.directories)
+            self._slot_events.append(Tick(room))
             self._wake()
 
     def _wake(self) -> None:
@@ -206,6 +227,10 @@ class SimExecutor:
         while True:
             for event in happened:
                 self.world.note(self.name, event)
+                if isinstance(event, SlotAnswered) and event.slot not in self._dying:
+                    self._disk_failed(event.answer)
+                if isinstance(event, SlotOverran):
+                    self.world.short_of_memory.add((self.id, event.attempt))
                 self._perform_all(self.core.handle(event, self.world.timeline.now))
                 if not self.alive:
                     break
@@ -227,9 +252,11 @@ class SimExecutor:
     def _perform(self, action: Action) -> None:
         match action:
             case Send():
+                if isinstance(action.message, AttemptFailed):
+                    self.world.check_failure(self, action.message)
                 self._outbox.add(action.message, self.world.timeline.now)
             case RunInSlot():
-                self.world.check_run(self, action.request.attempt)
+                self.world.check_run(self, action.request)
                 self._runs[action.slot] = SlotRun(self, action.slot, action.request)
             case ForkSlot():
                 self._dying.discard(action.slot)
@@ -250,9 +277,13 @@ class SimExecutor:
                 self._register(self.link.epoch, held)
             case SendHeartbeats():
                 self.link.send_heartbeats_to(action.address)
+            case ExcludeDirectory():
+                self.disk.excluded.add(action.directory)
             case Exit():
                 self.alive = False
                 self.disk.files.clear()
+                if self.disk.excluded == set(self.disk.directories):
+                    self.world.start_executor()  # somebody changes the disks
             case FetchBlocks():
                 copy_s = self.world.dice.random() * COPY_S
                 self.world.timeline.after(copy_s, lambda: self._copy(action))
@@ -263,6 +294,13 @@ class SimExecutor:
             case _:
                 assert_never(action)
 
+    def _disk_failed(self, answer: FromSlot) -> None:
+        """What the core hears now, it has to know from now on."""
+        if isinstance(answer, AttemptBroke) and answer.directory:
+            self.world.refused[self.id, answer.attempt].add(answer.directory)
+            if answer.failure.kind is FailureKind.DISK_BAD:
+                self.disk.found_bad.add(answer.directory)
+
     def _copy(self, wanted: FetchBlocks) -> None:
         if not self.alive:
             return
@@ -272,8 +310,8 @@ class SimExecutor:
         except ReadError as failed:
             error = str(failed.cause)
         else:
-            if self.disk.full:
-                error = "no space left"
+            if wanted.directory in self.disk.full | self.disk.bad:
+                error = "it cannot be written"
             else:
                 self.disk.files[wanted.attempt] = BlockFile(file.blocks, file.lineage)
         self._happens(BlocksFetched(wanted.attempt, error))

@@ -42,6 +42,9 @@ class Fault(enum.Enum):
     CUT_DATA = enum.auto()
     """Two hosts cannot read each other's blocks for a while."""
     DISK_FULL = enum.auto()
+    """One directory of an executor, or all, for a while."""
+    DISK_BAD = enum.auto()
+    """One directory of an executor, until the calm."""
     BLOCK_CORRUPT = enum.auto()
     BLOCK_VANISHES = enum.auto()
     DUPLICATE = enum.auto()
@@ -50,6 +53,7 @@ class Fault(enum.Enum):
     """Per attempt, like all that follow."""
     USER_ERROR = enum.auto()
     OUT_OF_MEMORY = enum.auto()
+    """It says so itself, or is found to use more than its slot has, in time or too late."""
     ROWS_LOST = enum.auto()
     """A reader that misses a row of its input, and does not know."""
     SLOW = enum.auto()
@@ -76,6 +80,7 @@ WEATHER = (
     Fault.CLOG_CONNECTION,
     Fault.CUT_DATA,
     Fault.DISK_FULL,
+    Fault.DISK_BAD,
     Fault.BLOCK_CORRUPT,
     Fault.BLOCK_VANISHES,
 )
@@ -118,13 +123,15 @@ _LOSES_SESSIONS = {
 
 EXCUSES: Mapping[FailureKind, set[Fault]] = {
     FailureKind.USER_ERROR: {Fault.USER_ERROR},
-    FailureKind.OUT_OF_MEMORY: {Fault.OUT_OF_MEMORY, Fault.DISK_FULL, Fault.ROWS_LOST},
+    FailureKind.OUT_OF_MEMORY: {Fault.OUT_OF_MEMORY},
     FailureKind.DISK_FULL: {Fault.DISK_FULL},
+    # A bad one alone never is: there is another, unless it is full or was excluded.
+    FailureKind.DISK_BAD: {Fault.DISK_FULL, Fault.BLOCK_CORRUPT},
     FailureKind.ROWS_LOST: {Fault.ROWS_LOST},
     FailureKind.INDETERMINATE: {Fault.UNSTABLE_STAGE},
     FailureKind.FETCH_FAILED: _UNREADABLE,
     FailureKind.POISON: _DEADLY,
-    FailureKind.NO_EXECUTORS: _DEADLY | {Fault.STOP_EXECUTOR, Fault.DECOMMISSION},
+    FailureKind.NO_EXECUTORS: _DEADLY | {Fault.STOP_EXECUTOR, Fault.DECOMMISSION, Fault.DISK_BAD},
     FailureKind.CANCELLED: {Fault.CANCEL_JOB},
 }
 """Faults that make a failure of this kind an honest answer. What is not in here never is."""

@@ -17,7 +17,6 @@ from flowgrid_scheduler.events import Event, ExecutorUnreachable, SessionUnreach
 from flowgrid_scheduler.invariants import check
 from flowgrid_scheduler.job_log import Changes, Key
 from flowgrid_scheduler.links import Links, Peer
-from flowgrid_scheduler.server import SIGN_OF_LIFE
 from flowgrid_scheduler.snapshots import snapshot
 
 from flowgrid.ids import ExecutorId
@@ -109,6 +108,8 @@ class SimScheduler:
             self._die()
 
     def _die(self) -> None:
+        assert self._doomed is not None
+        self._world.deaths.add(self._doomed)
         self.alive = False
         dice = self._world.dice
         for router in (self._control, self._heartbeat):
@@ -208,7 +209,8 @@ class SimScheduler:
             if not self.core.state.executors.present(heartbeat.executor):
                 continue
             try:
-                router.send_multipart((identity, SIGN_OF_LIFE))
+                answer = self._links.sign_of_life(heartbeat.executor)
+                router.send_multipart((identity, answer))
             except zmq.ZMQError:
                 continue  # it is gone
 

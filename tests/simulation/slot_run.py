@@ -23,6 +23,7 @@ SALTS = 3
 _TASK_S = 0.25
 _SLOW = 20
 _FLAKY = 0.7
+_SAYS_SO = 0.5
 
 
 class SlotRun:
@@ -35,6 +36,7 @@ class SlotRun:
         self._request = request
         self._attempt = request.attempt
         self.alive = True
+        self.memory_bytes = request.memory_bytes
         self._inputs: list[Rows] = []
         self._rows_read: list[int] = []
         self._lineages: list[Lineage] = []
@@ -127,8 +129,11 @@ class SlotRun:
             self._fail(FailureKind.USER_ERROR, "the user's code raised")
             return
         if self._world.strikes(Fault.OUT_OF_MEMORY):
-            self._fail(FailureKind.OUT_OF_MEMORY, "no memory left")
-            return
+            if self._dice.random() < _SAYS_SO:
+                self._world.short_of_memory.add((self._executor.id, self._attempt))
+                self._fail(FailureKind.OUT_OF_MEMORY, "no memory left")
+                return
+            self._executor.slot_overruns(self._slot, self._attempt)
         salt = 0 if recipe.deterministic else self._dice.randrange(SALTS)
         rows = recipe.run(self._attempt.partition, self._inputs, salt)
         if program.stages[self._attempt.stage].output is OutputKind.FILES:
@@ -149,12 +154,21 @@ class SlotRun:
         digests = tuple(map(digest, blocks))
         file = BlockFile(blocks, {}, complete=False)
         disk.files[self._attempt] = file
-        if disk.full:
-            self._fail(FailureKind.DISK_FULL, "no space left")
-            return
+        directory = self._request.directory
+        for refusing, kind in (
+            (disk.full, FailureKind.DISK_FULL),
+            (disk.bad, FailureKind.DISK_BAD),
+        ):
+            if directory in refusing:
+                failure = Failure(kind, f"{kind} in {directory}")
+                self._answer(AttemptBroke(self._attempt, failure, directory))
+                return
         sizes = tuple(map(len, blocks))
         report = AttemptReport(
-            tuple(self._rows_read), sizes, tuple(8 * size for size in sizes), digests
+            tuple(self._rows_read),
+            sizes,
+            tuple(8 * size for size in sizes),
+            hash(digests) % (1 << 64),
         )
 
         def finish() -> None:

@@ -5,8 +5,7 @@ The number in a name is that of the issue; Spark's are in `test_museum_spark.py`
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 from flowgrid_executor.events import Send
 from flowgrid_scheduler.actions import Action
@@ -197,7 +196,7 @@ def test_ballista_2029_the_last_executor_lost_is_a_named_end_on_every_path(
 
 
 def test_ballista_scenario_d_the_end_of_a_stale_attempt_is_no_failure() -> None:
-    story = Story(dataclasses.replace(Config(), task_attempts_max=1, task_process_deaths_max=1))
+    story = Story(msgspec.structs.replace(Config(), task_attempts_max=1, task_process_deaths_max=1))
     old = stolen(story)
 
     story.executor_says("a", AttemptFailed(old, Failure(FailureKind.PROCESS_DIED, "was killed")))

@@ -170,7 +170,7 @@ def write(path: Path, *numbers: int) -> None:
 def test_arrow_39642_a_mapped_file_is_never_cut_under_its_reader(tmp_path: Path, what: str) -> None:
     store = BlockStore(tmp_path / "blocks")
     attempt = AttemptId(1, 0, 0, 0)
-    path = store.directory / file_name(attempt)
+    path = tmp_path / "blocks" / file_name(attempt)
     write(path, *range(ROWS))
     (mapped,) = BlockFile(path).batches([0])  # of which not a page was touched
 

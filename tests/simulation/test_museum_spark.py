@@ -109,7 +109,7 @@ def test_spark_19631_who_has_failed_cannot_commit(story: Story) -> None:
     story.joins("a", "b").submits(SINK)
     (failed,) = story.launched(0)
     name = story.live[failed]
-    story.fails(failed, FailureKind.OUT_OF_MEMORY)
+    story.fails(failed, FailureKind.DISK_FULL)
 
     actions = story.executor_says(name, wrote(failed))
 

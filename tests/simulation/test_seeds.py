@@ -12,6 +12,7 @@ import pytest
 
 from tests.simulation.faults import Fault
 from tests.simulation.schedule import BadSchedule, check_journal, run_seed, run_seeds
+from tests.simulation.schedulers import Moment
 
 FIRST_SEED = 1_000_000
 BLOCKS = 8
@@ -21,14 +22,17 @@ BLOCK_SCHEDULES = 700
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_whatever_happens_the_answer_is_right_or_a_named_error(block: int) -> None:
     struck: set[Fault] = set()
+    deaths: set[Moment] = set()
     ends: Counter[str] = Counter()
     first = FIRST_SEED + block * BLOCK_SCHEDULES
     for world in run_seeds(range(first, first + BLOCK_SCHEDULES)):
         if isinstance(world, BadSchedule):
             raise world
         struck |= world.struck
+        deaths |= world.deaths
         ends.update(job.ended for driver in world.drivers for job in driver.jobs)
     assert struck == set(Fault), "a fault that never comes proves nothing"
+    assert deaths == set(Moment), "a scheduler dies in every moment of its life"
     assert ends["succeeded"] > ends.total() / 2, f"too few answers to judge: {ends}"
 
 

@@ -43,6 +43,7 @@ class Weather:
             Fault.CLOG_CONNECTION: self._clog_connection,
             Fault.CUT_DATA: self._cut_data,
             Fault.DISK_FULL: self._fill_disk,
+            Fault.DISK_BAD: self._spoil_disk,
             Fault.BLOCK_CORRUPT: self._corrupt_block,
             Fault.BLOCK_VANISHES: self._lose_block,
         }
@@ -56,7 +57,9 @@ class Weather:
         world = self._world
         world.disks.cuts.clear()
         for executor in world.executors:
-            executor.disk.full = executor.slow = executor.flaky = False
+            executor.disk.full.clear()
+            executor.disk.bad.clear()
+            executor.slow = executor.flaky = False
             if executor.alive and executor.paused:
                 executor.resume()
         for driver in world.drivers:
@@ -202,13 +205,15 @@ class Weather:
     def _fill_disk(self) -> None:
         executor = self._any_executor()
         if executor is not None:
-            disk = executor.disk
-            disk.full = True
+            disk, dice = executor.disk, self._world.dice
+            disk.full.update(dice.choices(disk.directories, k=2))  # one, or both
+            self._for_a_while(disk.full.clear)
 
-            def heal() -> None:
-                disk.full = False
-
-            self._for_a_while(heal)
+    def _spoil_disk(self) -> None:
+        """One that is bad stays so, and another is good."""
+        executor = self._any_executor()
+        if executor is not None and not executor.disk.bad:
+            executor.disk.bad.add(self._world.dice.choice(executor.disk.directories))
 
     def _any_file(self) -> tuple[SimExecutor, BlockFile] | None:
         written = [

@@ -105,7 +105,9 @@ class Witness:
                 self._answers_roll_call(executor, word.epoch, word.held)
                 return
             case BlocksCopied():
-                if (word.attempt, executor) in self._copying:
+                # Who is lost is not heard, whatever it had on its way.
+                is_heard = executor in self._core.state.executors.alive
+                if is_heard and (word.attempt, executor) in self._copying:
                     self._places[word.attempt] = executor
                     self._copied.add((word.attempt, self._copying[word.attempt, executor]))
                 return
@@ -187,15 +189,14 @@ class Witness:
                     self._check_launch(attempt, action.executor)
                     self.launched_on[attempt] = action.executor
             elif isinstance(message, CopyBlocks) and isinstance(action, SendToExecutor):
-                source = message.source.executor
                 for attempt in message.attempts:
-                    assert (attempt, source) not in self._copied, f"{attempt} is copied again"
-                    self._copying[attempt, action.executor] = source
-                    self._asked.add((attempt, action.executor))
+                    self._check_copy(attempt, message.source.executor, action.executor)
             elif isinstance(message, DropAttempts) and isinstance(action, SendToExecutor):
                 for attempt in message.attempts:
                     if self._places.get(attempt) == action.executor:
                         del self._places[attempt]
+                        source = self._copying.get((attempt, action.executor))
+                        self._copied -= {(attempt, source)} if source is not None else set()
             elif isinstance(message, StopExecutor) and isinstance(action, SendToExecutor):
                 self._check_departure(action.executor)
             elif isinstance(message, CancelAttempts):
@@ -220,9 +221,7 @@ class Witness:
             and {attempt, winner} <= beside
             and known.rows_read == report.rows_read
         ):
-            assert known.digests == report.digests, (
-                f"{attempt} and {winner} differ, and nobody minds"
-            )
+            assert known.digest == report.digest, f"{attempt} and {winner} differ, and nobody minds"
 
     def _check_launch(self, attempt: AttemptId, executor: ExecutorId) -> None:
         """Never twice, never without end, never one too many, and again only what is lost."""
@@ -239,6 +238,17 @@ class Witness:
         if winner is not None and winner not in self._unreadable:
             place = self._places.get(winner, self.launched_on[winner])
             assert place not in alive, f"{winner} is there: why {attempt}?"
+
+    def _check_copy(self, attempt: AttemptId, source: ExecutorId, target: ExecutorId) -> None:
+        """Never again what has arrived. Whoever was asked before is not believed any more."""
+        assert (attempt, source) not in self._copied, f"{attempt} is copied again"
+        before = [
+            key for key in self._copying if key[0] == attempt and self._copying[key] == source
+        ]
+        for key in before:
+            del self._copying[key]
+        self._copying[attempt, target] = source
+        self._asked.add((attempt, target))
 
     def _check_departure(self, executor: ExecutorId) -> None:
         """Who was asked to leave takes nothing along that others could have fetched."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from flowgrid_executor.slot_protocol import RunAttempt
 from flowgrid_scheduler.job_log import Kind
 
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId, ExecutorId
+from flowgrid.protocol.failures import FailureKind
 from flowgrid.protocol.job_graph import ExecutorAddress
+from flowgrid.protocol.messages import AttemptFailed
 from tests.simulation.disks import Disks, StagedFile
 from tests.simulation.drivers import SimDriver
 from tests.simulation.executors import SimExecutor
@@ -96,9 +99,14 @@ class World:
         self.launched: set[tuple[ExecutorId, AttemptId]] = set()
         """By whatever scheduler: an incarnation belongs to one."""
         self.struck: set[Fault] = set()
+        self.deaths: set[Moment] = set()
+        """Of schedulers."""
         self._calm = False
         self._maker = ProgramMaker(self.dice)
-        self._ran: set[tuple[ExecutorId, AttemptId]] = set()
+        self._ran: Counter[tuple[ExecutorId, AttemptId]] = Counter()
+        self.short_of_memory: set[tuple[ExecutorId, AttemptId]] = set()
+        self.refused: defaultdict[tuple[ExecutorId, AttemptId], set[str]] = defaultdict(set)
+        """The directories in which an attempt failed."""
         self.log = MemoryLog()
         self.witness = Witness()
         self.scheduler = SimScheduler(self, epoch=1)
@@ -204,11 +212,27 @@ class World:
         self.struck.add(fault)
         return True
 
-    def check_run(self, executor: SimExecutor, attempt: AttemptId) -> None:
-        """An attempt runs once, and where it was launched."""
-        assert (executor.id, attempt) not in self._ran, f"{attempt} runs twice"
-        self._ran.add((executor.id, attempt))
+    def check_run(self, executor: SimExecutor, request: RunAttempt) -> None:
+        """An attempt runs where it was launched, once, and once more if it ran out of memory and for
+        each disk that failed it; on no disk that has, or is known to be bad; and in memory that no
+        other has at the same time."""
+        attempt, directory, disk = request.attempt, request.directory, executor.disk
+        run = executor.id, attempt
+        chances = (run in self.short_of_memory) + len(self.refused[run])
+        assert self._ran[run] <= chances, f"{attempt} runs twice"
+        used_bytes = request.memory_bytes + executor.memory_in_use()
+        assert used_bytes <= executor.memory_bytes, f"too little memory for {attempt}"
+        self._ran[run] += 1
+        assert directory not in self.refused[run], f"{attempt} fails again in {directory}"
+        only = disk.excluded | {directory} >= set(disk.directories)
+        assert only or directory not in disk.found_bad, f"{attempt} in {directory}, which is bad"
         assert (executor.id, attempt) in self.launched, f"{attempt} runs on {executor.id}"
+
+    def check_failure(self, executor: SimExecutor, failed: AttemptFailed) -> None:
+        """Disks fail an attempt only all together."""
+        if failed.failure.kind in (FailureKind.DISK_FULL, FailureKind.DISK_BAD):
+            tried = self.refused[executor.id, failed.attempt] | executor.disk.excluded
+            assert tried >= set(executor.disk.directories), f"{failed.attempt} was given up"
 
     def note(self, who: str, what: object) -> None:
         self.trace.append((self.timeline.now, who, what))

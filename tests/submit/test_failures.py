@@ -10,6 +10,7 @@ from flowgrid.errors import (
     JobCancelledError,
     JobError,
     NoExecutorsError,
+    OutOfMemoryError,
     UserCodeError,
 )
 from flowgrid.ids import JobId
@@ -19,6 +20,7 @@ from flowgrid.submit.failures import raise_failure
 
 EXPECTED = {
     FailureKind.USER_ERROR: UserCodeError,
+    FailureKind.OUT_OF_MEMORY: OutOfMemoryError,
     FailureKind.NO_EXECUTORS: NoExecutorsError,
     FailureKind.CANCELLED: JobCancelledError,
     FailureKind.DRIVER_LOST: JobCancelledError,
@@ -41,11 +43,12 @@ def test_a_failure_says_what_and_where(kind: FailureKind) -> None:
         assert caught.value.kind == kind
 
 
-def test_the_users_traceback_comes_last() -> None:
+@pytest.mark.parametrize("kind", [FailureKind.USER_ERROR, FailureKind.OUT_OF_MEMORY])
+def test_the_users_traceback_comes_last(kind: FailureKind) -> None:
     traceback = 'Traceback …\n  File "app.py", line 3, in clean\nValueError: no\n'
-    failed = JobFailed(JobId(1), Failure(FailureKind.USER_ERROR, "clean raised", traceback))
+    failed = JobFailed(JobId(1), Failure(kind, "clean raised", traceback))
 
-    with pytest.raises(UserCodeError) as caught:
+    with pytest.raises(JobError) as caught:
         raise_failure(failed)
 
     assert str(caught.value).endswith("in clean\nValueError: no")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import signal
@@ -10,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -38,7 +39,7 @@ from flowgrid.submit.child_python import child_environment, python_module
 from flowgrid.submit.client import JobClient
 from flowgrid.submit.master import LocalMaster
 
-config = Config()
+config = Config(executor_local_dir={local_dir!r})
 cluster = LocalCluster.start(LocalMaster(1, 1, 1, 1 << 28), config)
 client = JobClient.open(cluster.control_address, None, config, "test", cluster.failure)
 client.wait_for_slots(1)
@@ -61,10 +62,9 @@ def start_driver(config: Config, then: str = "") -> tuple[subprocess.Popen[str],
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "TMPDIR": config.executor_local_dir,
     }
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER.format(then=then)],
+        [sys.executable, "-c", DRIVER.format(then=then, local_dir=config.executor_local_dir)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -77,11 +77,14 @@ def start_driver(config: Config, then: str = "") -> tuple[subprocess.Popen[str],
 
 
 def alive(pids: list[int]) -> list[int]:
-    return [
-        pid
-        for pid in pids
-        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    ]
+    return [pid for pid in pids if is_alive(pid)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_empty(folder: str) -> bool:
@@ -129,6 +132,40 @@ def test_a_driver_that_is_killed_takes_everything_with_it(
 
 
 @pytest.mark.cluster
+def test_a_driver_that_dies_after_its_scheduler_leaves_nothing(config: Config) -> None:
+    """Nobody but an executor is left who could clear up after them."""
+    driver, pids = start_driver(config)
+    with driver:
+        driver.send_signal(signal.SIGSTOP)
+        (scheduler,) = [p for p in pids if "flowgrid_scheduler" in psutil.Process(p).cmdline()]
+        os.kill(scheduler, signal.SIGKILL)
+        driver.kill()
+
+    eventually("all processes are gone", lambda: not alive(pids), 5.0, lambda: alive(pids))
+    eventually("the directory is gone", lambda: is_empty(config.executor_local_dir), 5.0)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("survivor", ["flowgrid_executor", "flowgrid_scheduler"])
+def test_whoever_is_left_clears_up_on_every_disk(survivor: str, tmp_path: Path) -> None:
+    disks = [tmp_path / "one", tmp_path / "two"]
+    for disk in disks:
+        disk.mkdir()
+    driver, pids = start_driver(Config(executor_local_dir=",".join(map(str, disks))))
+    with driver:
+        assert [len(list(disk.glob("flowgrid-*/executor-1"))) for disk in disks] == [1, 1]
+        driver.send_signal(signal.SIGSTOP)
+        for pid in pids[:2]:  # the rest are theirs
+            if survivor not in psutil.Process(pid).cmdline():
+                os.kill(pid, signal.SIGKILL)
+        driver.kill()
+
+    eventually("all processes are gone", lambda: not alive(pids), 30.0, lambda: alive(pids))
+    for disk in disks:
+        eventually("its directory is gone", partial(is_empty, str(disk)), 30.0)
+
+
+@pytest.mark.cluster
 def test_a_forked_child_of_the_program_does_not_keep_the_cluster(config: Config) -> None:
     fork = (
         "import multiprocessing\n"
@@ -164,7 +201,7 @@ def test_a_scheduler_that_is_killed_is_noticed(config: Config) -> None:
 
 @pytest.mark.cluster
 def test_a_scheduler_that_is_killed_is_started_again_but_not_for_ever(config: Config) -> None:
-    master = dataclasses.replace(TWO_EXECUTORS, scheduler_restarts=True)
+    master = msgspec.structs.replace(TWO_EXECUTORS, scheduler_restarts=True)
     cluster = LocalCluster.start(master, config)
     try:
         killed = set()
@@ -177,6 +214,29 @@ def test_a_scheduler_that_is_killed_is_started_again_but_not_for_ever(config: Co
             os.kill(cluster.pids["scheduler"], signal.SIGKILL)
             with pytest.raises(ConnectError, match="scheduler of the local cluster has ended"):
                 client.submit("q", (), complete=True).next_event(20)
+    finally:
+        cluster.close()
+
+
+@pytest.mark.cluster
+def test_a_scheduler_that_dies_while_one_looks_is_started_again(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master = msgspec.structs.replace(TWO_EXECUTORS, scheduler_restarts=True)
+    cluster = LocalCluster.start(master, config)
+    executor, scheduler = (cluster._children[name] for name in ("executor-1", "scheduler"))
+    look = executor.poll
+
+    def look_while_the_scheduler_dies() -> int | None:
+        if cluster.pids["scheduler"] == scheduler.pid:
+            scheduler.kill()
+            scheduler.wait()
+        return look()
+
+    try:
+        monkeypatch.setattr(executor, "poll", look_while_the_scheduler_dies)
+        assert cluster.trouble() is None, "it could be started again, and was"
+        assert cluster.pids["scheduler"] != scheduler.pid
     finally:
         cluster.close()
 

@@ -38,6 +38,12 @@ def test_a_local_cluster_has_executors_of_single_threaded_slots() -> None:
     )
 
 
+def test_executors_with_too_little_memory_for_their_slots_are_refused_with_what_they_need() -> None:
+    with pytest.raises(ConfigError, match=r"150 MiB are too little .* 2 slots: at least 224 MiB"):
+        parse_master("local-cluster[1,2,150]", Config())
+    parse_master("local-cluster[1,2,224]", Config())
+
+
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:7077", "tcp://host:1", "tcp://[::1]:7077"])
 def test_an_endpoint_is_a_cluster_that_runs(text: str) -> None:
     assert parse_master(text, Config()) == RemoteMaster(text)

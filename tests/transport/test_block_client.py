@@ -81,7 +81,7 @@ def files(tmp_path: Path) -> Files:
 
 @pytest.fixture
 def server(context: Context, files: Files) -> Iterator[BlockServer]:
-    server = BlockServer(context, "tcp://127.0.0.1:0", files.directory)
+    server = BlockServer(context, "tcp://127.0.0.1:0", [files.directory])
     yield server
     server.close()
 
@@ -219,7 +219,7 @@ def test_with_keys_only_listed_readers_get_blocks(
     shutil.copy(tmp_path / "ours" / "cluster.key", tmp_path / "theirs" / "cluster.key")
     ours, theirs = (Keys(tmp_path / cluster, "executor") for cluster in ("ours", "theirs"))
     with admission(context, ours):
-        server = BlockServer(context, "tcp://127.0.0.1:0", files.directory, ours)
+        server = BlockServer(context, "tcp://127.0.0.1:0", [files.directory], ours)
         try:
             with BlockClient(context, server.address, ours) as client:
                 fetched = list(client.fetch_block(attempt, files.block(attempt)))

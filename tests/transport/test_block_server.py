@@ -75,7 +75,7 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 def server(context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path) -> Iterator[BlockServer]:
     directory = tmp_path / "blocks"
     (directory / "job-1").mkdir(parents=True, exist_ok=True)
-    server = BlockServer(context, "tcp://127.0.0.1:0", directory)
+    server = BlockServer(context, "tcp://127.0.0.1:0", [directory])
     yield server
     server.close()
 
@@ -130,7 +130,7 @@ def early(context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Reader]:
 
 @contextlib.contextmanager
 def late_server(context: zmq.Context[zmq.Socket[bytes]], large: Path) -> Iterator[None]:
-    with contextlib.closing(BlockServer(context, "inproc://blocks", large.parents[1])):
+    with contextlib.closing(BlockServer(context, "inproc://blocks", [large.parents[1]])):
         yield
 
 
@@ -243,4 +243,4 @@ def test_strangers_cannot_reach_it_without_keys(
     context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path
 ) -> None:
     with pytest.raises(InsecureBindError):
-        BlockServer(context, "tcp://0.0.0.0:0", tmp_path)
+        BlockServer(context, "tcp://0.0.0.0:0", [tmp_path])

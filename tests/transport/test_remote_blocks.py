@@ -28,7 +28,7 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 
 @pytest.fixture
 def server(context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path) -> Iterator[BlockServer]:
-    server = BlockServer(context, "tcp://127.0.0.1:0", tmp_path)
+    server = BlockServer(context, "tcp://127.0.0.1:0", [tmp_path])
     yield server
     server.close()
 

@@ -17,19 +17,20 @@ import pyarrow as pa
 from flowgrid.protocol.failures import Failure, FailureKind
 from flowgrid_executor.kernels.kernel import KernelError
 
-_MEMORY_SHARE = 0.75
-"""Of a slot's bytes for DuckDB; the rest is for Python, Arrow batches in flight and user code."""
-
 _KINDS = (
     ("Out of Memory Error", FailureKind.OUT_OF_MEMORY),
     ("INTERNAL Error", FailureKind.INTERNAL),
     ("FATAL Error", FailureKind.INTERNAL),
 )
 
+_SPILL_LIMIT = "'max_temp_directory_size' setting"
+
 _DRAWS = re.compile("random|uuid|sample|reservoir", re.IGNORECASE)
 """In whatever draws from a cursor's seed. Setting it is a query of its own: 1 ms."""
 
-_JOIN_OPTIMIZERS = "join_order,build_side_probe_side"
+_JOIN_OPTIMIZERS = "join_order,build_side_probe_side,partial_aggregate_pushdown"
+"""Those that go by how many rows there are: without the first of them nobody has estimated that, and
+the last one folds rows below joins that leave few of them (a third of a task of TPC-H 3)."""
 
 
 class DuckDbKernel:
@@ -40,6 +41,7 @@ class DuckDbKernel:
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._readers: list[pa.RecordBatchReader] = []
         self._settings: tuple[str, ...] = ()
+        self._spill_directory = ""
         self._seed = 0.0
 
     def open(self) -> duckdb.DuckDBPyConnection:
@@ -56,20 +58,30 @@ class DuckDbKernel:
         seed: int,
         joins_as_written: bool = False,
     ) -> None:
-        """Settings of the attempt to come. `seed` fixes random() and samples on every cursor."""
+        """Settings of the attempt to come. Above `memory_bytes` DuckDB spills; what is more than that
+        in the process is not its own. `seed` fixes random() and samples on every cursor."""
+        if self._spill_directory not in ("", spill_directory):
+            self.close()  # DuckDB does not move what it spills to: 25 ms, once in a disk's life
+        self._spill_directory = spill_directory
         connection = self.open()
-        limit = max(int(memory_bytes * _MEMORY_SHARE), 1)
         settings = (
             f"SET threads = {threads}",
-            f"SET memory_limit = '{limit}B'",
+            f"SET memory_limit = '{max(memory_bytes, 1)}B'",
             f"SET temp_directory = {quote_text(spill_directory)}",
             f"SET disabled_optimizers = '{_JOIN_OPTIMIZERS if joins_as_written else ''}'",
         )
-        if settings != self._settings:
-            for setting in settings:
+        # Only what has changed: where DuckDB has spilled to, it takes no temp_directory, not the same.
+        for setting in settings:
+            if setting not in self._settings:
                 self._run(connection, setting)
-            self._settings = settings
+        self._settings = settings
         self._seed = (seed % 2_000_003) / 1_000_001.5 - 1.0
+
+    def close(self) -> None:
+        """End the instance; the next attempt has another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._settings = None, ()
 
     def end(self) -> None:
         """Drop whatever the attempt left: open results, views, registered streams."""
@@ -112,16 +124,25 @@ def kernel_batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     """The batches of a running query. Raises `KernelError` where Arrow raises OSError."""
     try:
         yield from reader
+    except MemoryError:  # which Arrow's own is, too
+        raise
     except (OSError, pa.ArrowException) as error:
         raise KernelError(str(error)) from error
 
 
-def kernel_failure(message: str) -> Failure:
-    """DuckDB's words as a typed failure. Streams carry text only, so it is told by its first words."""
+def kernel_failure(message: str, spill_directory: str = "") -> Failure:
+    """DuckDB's words as a typed failure. Streams carry text only, so it is told by its first words.
+
+    What names the `spill_directory` is a disk's failure; more room there, or more memory, would do.
+    """
+    if _SPILL_LIMIT in message:  # nine tenths of what was free there
+        return Failure(FailureKind.OUT_OF_MEMORY, f"there is no room to spill to {spill_directory}")
     kind = next((kind for start, kind in _KINDS if message.startswith(start)), None)
     if kind is None and "No space left on device" in message:
         kind = FailureKind.DISK_FULL
     if kind is None and "Input/output error" in message:
+        kind = FailureKind.DISK_BAD
+    if kind is None and spill_directory and spill_directory in message:
         kind = FailureKind.DISK_BAD
     return Failure(kind or FailureKind.QUERY_ERROR, message.strip())
 

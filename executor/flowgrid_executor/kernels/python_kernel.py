@@ -91,17 +91,29 @@ class PythonCall:
             ) from None
 
     def _users(self, call: Callable[[], Any]) -> Any:
-        """Run a bit of the user's code. `SystemExit` is theirs, too: a slot does not end for it."""
+        """Run a bit of the user's code. Whatever it raises is theirs: a slot does not end for
+        `SystemExit`, and nobody presses Ctrl-C in one."""
         try:
             return call()
         except AttemptError:
             raise
-        except (Exception, SystemExit) as error:
-            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise self._error(said, _users_traceback(error)) from error
+        except MemoryError as error:
+            what = f"{self._step.label} ran out of memory {self._at}"
+            failure = Failure(FailureKind.OUT_OF_MEMORY, what, _users_traceback(error))
+            raise AttemptError(failure) from error
+        except BaseException as error:
+            raise self._error(_said(error), _users_traceback(error)) from error
 
     def _error(self, said: str, traceback_text: str = "") -> AttemptError:
         return AttemptError(Failure(FailureKind.USER_ERROR, f"{said} {self._at}", traceback_text))
+
+
+def _said(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as worse:
+        text = f"its text cannot be had ({type(worse).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @functools.lru_cache(maxsize=64)

@@ -25,16 +25,22 @@ def group_rows(targets: npt.NDArray[np.integer], target_count: int) -> Grouping:
     if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < target_count:
         raise ValueError(f"a row's target is outside 0 … {target_count - 1}")
     # NumPy sorts integers of up to 16 bits by radix, which is several times faster than by comparison.
-    narrow = targets.astype(np.min_scalar_type(max(target_count - 1, 0)), copy=False)
+    narrow = targets.astype(_narrowest(target_count), copy=False)
     order = np.argsort(narrow, kind="stable")
-    counts = np.bincount(targets, minlength=target_count)
-    return Grouping(order, np.concatenate(([0], np.cumsum(counts))))
+    bounds = np.searchsorted(narrow.take(order), np.arange(target_count + 1))
+    return Grouping(order, bounds)
 
 
-def hash_targets(hashes: npt.NDArray[np.uint64], target_count: int) -> npt.NDArray[np.int64]:
+def hash_targets(hashes: npt.NDArray[np.uint64], target_count: int) -> npt.NDArray[np.integer]:
     """Targets by the high bits of a 64-bit hash; the kernel's hash tables use the low ones."""
-    high = hashes >> np.uint64(32)
-    return ((high * np.uint64(target_count)) >> np.uint64(32)).astype(np.int64)
+    targets = hashes >> np.uint64(32)
+    targets *= np.uint64(target_count)
+    targets >>= np.uint64(32)
+    return targets.astype(_narrowest(target_count))
+
+
+def _narrowest(target_count: int) -> np.dtype[np.unsignedinteger]:
+    return np.min_scalar_type(max(target_count - 1, 0))
 
 
 class Partitioner:
@@ -49,16 +55,14 @@ class Partitioner:
         # Tasks begin with different targets, so that many small inputs still fill all targets.
         self._next = partition % output.target_count
 
-    def targets(self, batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-        """One target per row. Raises ValueError for a NULL or a wrong target."""
+    def targets(self, batch: pa.RecordBatch) -> npt.NDArray[np.integer]:
+        """One target per row. Raises ValueError for a hash that is NULL."""
         count = self._output.target_count
         match self._output.partitioning:
             case "hash":
-                return hash_targets(_column(batch, self._output.column, pa.uint64()), count)
+                return hash_targets(_hashes(batch.column(self._output.column)), count)
             case "range" if self._ranges is not None:
                 return self._ranges.targets(batch.column(self._output.column))
-            case "target":
-                return _column(batch, self._output.column, pa.int64())
             case "round_robin":
                 targets = (np.arange(batch.num_rows, dtype=np.int64) + self._next) % count
                 self._next = (self._next + batch.num_rows) % count
@@ -66,8 +70,7 @@ class Partitioner:
         raise ValueError(f"unknown partitioning {self._output.partitioning!r}")
 
 
-def _column(batch: pa.RecordBatch, name: str, type_: pa.DataType) -> npt.NDArray[Any]:
-    column = batch.column(name)
+def _hashes(column: pa.Array) -> npt.NDArray[Any]:
     if column.null_count:
-        raise ValueError(f"column {name!r} says NULL where a row's target should be")
-    return numbers_of(column.cast(type_))
+        raise ValueError("a hash of the keys is NULL")
+    return numbers_of(column.cast(pa.uint64()))

@@ -25,7 +25,7 @@ ROW_HASH = "#row"
 _SEGMENT_ROWS = 4096
 """Rows that a segment should have: with many targets, several batches are gathered together."""
 
-_CHUNK_BYTES_MAX = 32 * MIB
+CHUNK_BYTES_MAX = 32 * MIB
 """Bytes gathered together at most, however small the segments then are."""
 
 
@@ -36,10 +36,12 @@ def write_blocks(
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     bounds: pa.Array | None = None,
+    chunk_bytes_max: int = CHUNK_BYTES_MAX,
 ) -> Written:
     """Write a task's rows as one block per target. Raises OSError and what `batches` raises.
 
-    `bounds` are the sort keys at which ranges begin, if rows go to ranges.
+    `bounds` are the sort keys at which ranges begin, if rows go to ranges. Some four copies of
+    `chunk_bytes_max` are in memory at a time.
     """
     payload = [name for name in schema.names if name not in (ROW_HASH, output.column)]
     stored = stored_schema(pa.schema([schema.field(name) for name in payload]))
@@ -50,11 +52,12 @@ def write_blocks(
                 writer.write(0, to_stored(batch.select(payload), stored), digest)
         else:
             partitioner = Partitioner(output, partition, bounds)
-            for chunk in _chunks(batches, output.target_count):
+            for chunk in _chunks(batches, output.target_count, chunk_bytes_max):
                 targets = partitioner.targets(chunk)
                 if output.numbered:
                     numbered = chunk.schema.get_field_index(output.numbered)
-                    chunk = chunk.set_column(numbered, output.numbered, pa.array(targets))
+                    numbers = pa.array(targets.astype(np.int64, copy=False))
+                    chunk = chunk.set_column(numbered, output.numbered, numbers)
                 _write_chunk(writer, chunk, targets, output.target_count, payload, stored)
         return writer.finish()
 
@@ -62,13 +65,13 @@ def write_blocks(
 def _write_chunk(
     writer: BlockFileWriter,
     chunk: pa.RecordBatch,
-    targets: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.integer],
     target_count: int,
     payload: list[str],
     stored: pa.Schema,
 ) -> None:
     order, bounds = group_rows(targets, target_count)
-    hashes = numbers_of(chunk.column(ROW_HASH))[order]
+    hashes = numbers_of(chunk.column(ROW_HASH)).take(order)
     stored_rows = to_stored(chunk.select(payload), stored)
     rows = gather(stored_rows, order)
     for target in np.flatnonzero(np.diff(bounds)).tolist():
@@ -76,7 +79,9 @@ def _write_chunk(
         writer.write(target, rows.slice(start, stop - start), _digest(hashes[start:stop]))
 
 
-def _chunks(batches: Iterable[pa.RecordBatch], target_count: int) -> Iterator[pa.RecordBatch]:
+def _chunks(
+    batches: Iterable[pa.RecordBatch], target_count: int, bytes_max: int
+) -> Iterator[pa.RecordBatch]:
     """Batches put together until each target can expect a segment worth its overhead."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
@@ -84,7 +89,7 @@ def _chunks(batches: Iterable[pa.RecordBatch], target_count: int) -> Iterator[pa
         held.append(batch)
         rows += batch.num_rows
         size += batch.nbytes
-        if rows >= target_count * _SEGMENT_ROWS or size >= _CHUNK_BYTES_MAX:
+        if rows >= target_count * _SEGMENT_ROWS or size >= bytes_max:
             yield held[0] if len(held) == 1 else pa.concat_batches(held)
             held, rows, size = [], 0, 0
     if held:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import msgspec
 from sqlglot import exp
 
 from flowgrid.api.sql.parsing import Parameters, parse_query, parse_tree, query_of
@@ -20,13 +20,11 @@ from flowgrid.expr.tree import Expr, to_sql
 RelationKind: TypeAlias = Literal["table", "view"]
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     tree: Expr
 
 
-@dataclass(frozen=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     """CREATE TABLE or VIEW name [(columns)] AS query."""
 
     kind: RelationKind
@@ -37,15 +35,13 @@ class Create:
     if_not_exists: bool
 
 
-@dataclass(frozen=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     kind: RelationKind
     names: tuple[str, ...]
     if_exists: bool
 
 
-@dataclass(frozen=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True):
     """COPY query TO path: what `DataFrame.write_…` takes."""
 
     query: Expr
@@ -56,19 +52,16 @@ class Copy:
     options: dict[str, object]
 
 
-@dataclass(frozen=True)
-class Explain:
+class Explain(msgspec.Struct, frozen=True):
     query: Expr
     analyze: bool
 
 
-@dataclass(frozen=True)
-class Describe:
+class Describe(msgspec.Struct, frozen=True):
     query: Expr
 
 
-@dataclass(frozen=True)
-class ShowTables:
+class ShowTables(msgspec.Struct, frozen=True):
     pass
 
 
