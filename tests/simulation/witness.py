@@ -105,9 +105,9 @@ class Witness:
                 self._answers_roll_call(executor, word.epoch, word.held)
                 return
             case BlocksCopied():
-                # Who is lost is not heard, whatever it had on its way.
-                is_heard = executor in self._core.state.executors.alive
-                if is_heard and (word.attempt, executor) in self._copying:
+                # Who is lost is not heard, whatever it had on its way. The core's own list of the
+                # living will not do: it is ahead, at the end of the turn that these words are of.
+                if executor not in self._lost and (word.attempt, executor) in self._copying:
                     self._places[word.attempt] = executor
                     self._copied.add((word.attempt, self._copying[word.attempt, executor]))
                 return
