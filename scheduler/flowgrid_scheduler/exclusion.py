@@ -5,6 +5,8 @@ kills every process it runs in speaks against nobody. A block that is missing or
 its holder at once. A block that is out of reach speaks against both ends of the link, because nobody
 knows which it is; who has trouble with several others is found by counting each of them once.
 
+Because such a link costs a patience each time, a job that meets one gives up the holder (`recovery`).
+
 What is excluded keeps its running attempts and its blocks. Somebody always stays: the last executor
 that takes attempts is not excluded, and if all others have gone, the least suspect is taken back.
 """
@@ -76,10 +78,14 @@ def _is_last(state: ClusterState, executor: Executor) -> bool:
 
 def check_exclusions(state: ClusterState) -> None:
     """Take back those whose time is over."""
+    awake_s = state.clock.awake_s
     for executor in state.executors.alive.values():
-        if executor.excluded and state.clock.awake_s >= executor.excluded_until_s:
+        if executor.excluded and awake_s >= executor.excluded_until_s:
             executor.evidence.clear()
             _readmit(state, executor)
+    for job in state.jobs.values():
+        for index in [one for one, until_s in job.given_up.items() if awake_s >= until_s]:
+            del job.given_up[index]
 
 
 def keep_somebody(state: ClusterState) -> None:

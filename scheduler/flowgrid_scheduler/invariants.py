@@ -115,10 +115,11 @@ def _check_progress(state: ClusterState, job: Job, taking: list[Executor]) -> No
         assert state.nobody_since_s is not None
         return
     queued = [stage for stage in job.open if stage.queue]
+    candidates = job.candidates(frozenset([executor.index for executor in taking]))
     for executor in taking if queued else ():
-        if executor.slots_free:
+        if executor.slots_free and executor.index in candidates:
             for stage in queued:
-                assert not stage.queue.has_for(executor.index, alone=len(taking) == 1), (
+                assert not stage.queue.has_for(executor.index, alone=len(candidates) == 1), (
                     f"{stage.id} could run on {executor.id}"
                 )
     if not queued and not any([stage.live for stage in job.stages]):

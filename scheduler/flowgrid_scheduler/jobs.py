@@ -86,6 +86,9 @@ class Job:
         self.submitted_s = awake_s
         self.running_since_s = awake_s
         self.result_fetch_failures = 0
+        self.given_up: dict[int, float] = {}
+        """Executors that a reader of ours could not reach (`recovery`), and until when we leave nothing
+        new there."""
         self.open: list[Stage] = []
         """Stages whose inputs are complete and who have tasks to do, in the order of the graph."""
 
@@ -185,10 +188,16 @@ class Job:
                     wishes[partition] = best
         return wishes
 
-    def take(self, executor: int, alone: bool, steal: bool) -> tuple[Stage, int] | None:
-        """A pending task for an executor, from the earliest open stage that has one."""
-        for stage in self.open:
-            partition = stage.queue.take(executor, alone, steal)
+    def candidates(self, taking: frozenset[int]) -> frozenset[int]:
+        """Of those that take attempts, who gets ours: nobody that was given up, if there are others."""
+        return taking.difference(self.given_up) or taking if self.given_up else taking
+
+    def take(self, executor: int, taking: frozenset[int], steal: bool) -> tuple[Stage, int] | None:
+        """A pending task for one of those that take attempts, from the earliest open stage that has
+        one."""
+        candidates = self.candidates(taking)
+        for stage in self.open if executor in candidates else ():
+            partition = stage.queue.take(executor, len(candidates) == 1, steal)
             if partition is not None:
                 return stage, partition
         return None
@@ -228,6 +237,7 @@ class Job:
             [self.id.number, self.session, self.name, self.state.value, self.graph_complete],
             [self.submitted_s, self.running_since_s, self.result_fetch_failures],
             [self.confirmed, sorted(self.replaced.items()), self.reports],
+            sorted(self.given_up.items()),
             [stage.id.number for stage in self.open],
             [stage.fingerprint() for stage in self.stages],
         ]

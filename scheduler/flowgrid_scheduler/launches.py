@@ -25,8 +25,8 @@ def launch_ready(state: ClusterState) -> None:
     if not roomy:
         return
     launches: dict[ExecutorId, list[AttemptId]] = {}
-    alone = len(taking) == 1
-    for executor, stage, partition in assign(state.rotation, roomy, alone, waiting):
+    indexes = frozenset([executor.index for executor in taking])
+    for executor, stage, partition in assign(state.rotation, roomy, indexes, waiting):
         inform(state, executor, stage)
         attempt = stage.launch(partition)
         executor.attempts[attempt] = AttemptState.ASSIGNED
@@ -57,7 +57,8 @@ def inform(state: ClusterState, executor: Executor, stage: Stage) -> None:
 def revoke_backlog(state: ClusterState) -> None:
     """Take attempts back from long backlogs while other executors have free slots and nothing else
     to do. Their tasks are launched anew when the executor confirms."""
-    idle = sum(executor.slots_free for executor in state.executors.taking())
+    given_up = {index for job in state.rotation for index in job.given_up}
+    idle = sum(one.slots_free for one in state.executors.taking() if one.index not in given_up)
     if not idle or any(stage.queue for job in state.rotation for stage in job.open):
         return
     being_revoked = sum(

@@ -25,10 +25,11 @@ class Assignment(NamedTuple):
 
 
 def assign(
-    rotation: deque[Job], executors: Sequence[Executor], alone: bool, waiting: int = 1
+    rotation: deque[Job], executors: Sequence[Executor], taking: frozenset[int], waiting: int = 1
 ) -> list[Assignment]:
-    """Take tasks from the queues of the jobs until all places are full or nothing is ready. `waiting`
-    is how many attempts there may be behind each slot."""
+    """Take tasks from the queues of the jobs until all places are full or nothing is ready. `taking`
+    are those that take attempts, also without room for any now; `waiting` is how many attempts there
+    may be behind each slot."""
     assignments: list[Assignment] = []
     given = dict.fromkeys((executor.index for executor in executors), 0)
     for behind in (0, waiting):
@@ -40,7 +41,7 @@ def assign(
             for executor in hungry:
                 room = executor.places(behind) - given[executor.index]
                 for _ in range(min(room, share)):
-                    found = _next_task(rotation, executor.index, alone, steal=behind == 0)
+                    found = _next_task(rotation, executor.index, taking, steal=behind == 0)
                     if found is None:
                         break
                     assignments.append(Assignment(executor, *found))
@@ -60,13 +61,13 @@ def _share(rotation: deque[Job], executors: int) -> int:
 
 
 def _next_task(
-    rotation: deque[Job], executor: int, alone: bool, steal: bool
+    rotation: deque[Job], executor: int, taking: frozenset[int], steal: bool
 ) -> tuple[Stage, int] | None:
     """A task of the job whose turn it is; that job then goes to the end of the line."""
     for _ in range(len(rotation)):
         job = rotation[0]
         rotation.rotate(-1)
-        found = job.take(executor, alone, steal)
+        found = job.take(executor, taking, steal)
         if found is not None:
             return found
     return None

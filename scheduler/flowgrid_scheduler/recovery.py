@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.departures import BlocksCorrupt
 from flowgrid.protocol.failures import Failure, FailureKind, FetchCause, FetchFailure
+from flowgrid.protocol.job_graph import OutputKind
 from flowgrid.protocol.messages import Fence, ReportFetchFailed
 from flowgrid_scheduler import exclusion, program_drivers
 from flowgrid_scheduler.attempts import AttemptState
@@ -103,7 +104,7 @@ def fetch_failed(
     elif _lose_block(state, job, upstream, failure, place):
         exclusion.block_unreadable(state, executor, failure)
         assert failure.fetch is not None
-        # By block: a holder out of reach costs the reader one attempt for each that it holds.
+        # By block: a holder that is not given up costs the reader an attempt for each that it has.
         read = (attempt.partition, upstream.id.number, failure.fetch.producer.partition)
         stage.fetch_failures[read] = stage.fetch_failures.get(read, 0) + 1
         if stage.fetch_failures[read] >= FETCH_FAILURES_MAX:
@@ -170,7 +171,28 @@ def _lose_block(state: ClusterState, job: Job, stage: Stage, failure: Failure, p
     if out_of_reach:
         # Its heartbeats are fresh, or it would be lost: only this link may be broken.
         stage.queue.avoid(producer.partition, holder)
+        _give_up(state, job, holder)
     return True
+
+
+def _give_up(state: ClusterState, job: Job, holder: int) -> None:
+    """A reader of this job cannot reach a holder, and to find that out took all of its patience. So
+    that it is found out once and not once for each block, the holder counts as lost for this job:
+    what it has is computed elsewhere, and for a while nothing new is left there.
+
+    Not more than every second executor: where most are out of reach, it is not they who are ill.
+    """
+    alive = {executor.index: executor for executor in state.executors.alive.values()}
+    given_up = {holder, *job.given_up} & alive.keys()
+    if 2 * len(given_up) > len(alive):
+        return
+    job.given_up[holder] = state.clock.awake_s + state.config.exclusion_duration_s
+    for stage in job.stages:
+        lose_blocks(state, stage, stage.held_by(holder))
+    for attempt in list(alive[holder].attempts):
+        ours = attempt.job == job.id.number
+        if ours and job.stages[attempt.stage].spec.output is OutputKind.BLOCKS:
+            state.abandon(job, alive[holder], attempt)
 
 
 def _has_moved(state: ClusterState, stage: Stage, fetch: FetchFailure) -> bool:

@@ -39,8 +39,8 @@ def launch_rivals(state: ClusterState) -> None:
             stage = _contested(state, attempt, state.clock.awake_s - started_s)
             if stage is None:
                 continue
-            avoided = stage.queue.avoided(attempt.partition)
-            others = [one for one in elsewhere(idle, executor) if one.index != avoided]
+            avoided = {stage.queue.avoided(attempt.partition), *state.jobs[attempt.job].given_up}
+            others = [one for one in elsewhere(idle, executor) if one.index not in avoided]
             if others:
                 rival = min(others, key=lambda one: (len(one.attempts) / one.slots, one.index))
                 _launch_rival(state, rival, stage, attempt.partition)

@@ -115,7 +115,7 @@ def _tasks(state: ClusterState, job: Job, stage: Stage) -> Wait:
         how = "in the backlog of" if ours[AttemptState.ASSIGNED] else "being cancelled on"
         text = f"{head} task {attempt.partition}, {how} {executor.id.name}{_busy_with(executor)}"
         return _on(state, WaitKind.BACKLOG, executor, attempt, text)
-    return _roll_call(state, head) if state.executors.awaited else _slot(state, head)
+    return _roll_call(state, head) if state.executors.awaited else _slot(state, job, head)
 
 
 def _roll_call(state: ClusterState, head: str) -> Wait:
@@ -129,15 +129,19 @@ def _roll_call(state: ClusterState, head: str) -> Wait:
     return Wait(WaitKind.EXECUTOR, text, "scheduler", deadline_s=left_s)
 
 
-def _slot(state: ClusterState, head: str) -> Wait:
+def _slot(state: ClusterState, job: Job, head: str) -> Wait:
     """Every task waits for a slot of those who take new attempts: all their places are taken. If
     everybody leaves, it waits for what still runs on them."""
     taking = state.executors.taking() or list(state.executors.alive.values())
+    candidates = job.candidates(frozenset([executor.index for executor in taking]))
+    taking = [executor for executor in taking if executor.index in candidates]
     places = sum(executor.slots for executor in taking)
     taken = sum(len(executor.attempts) for executor in taking)
     executor = max(taking, key=lambda one: len(one.attempts))
     without = [
-        one.id.name for one in state.executors.alive.values() if one.excluded or one.departure
+        one.id.name
+        for one in state.executors.alive.values()
+        if one.excluded or one.departure or one.index in job.given_up
     ]
     beside = f" ({', '.join(without)} gets no new attempts)" if without else ""
     attempts = f"for which there are {taken} attempts"

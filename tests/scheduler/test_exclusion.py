@@ -7,18 +7,21 @@ from flowgrid_scheduler.stages import TaskState
 from flowgrid.config import Config
 from flowgrid.ids import AttemptId
 from flowgrid.protocol.departures import BlocksCorrupt, ExecutorExcluded, ExecutorReadmitted
-from flowgrid.protocol.failures import FailureKind, FetchCause
+from flowgrid.protocol.failures import Failure, FailureKind, FetchCause
 from flowgrid.protocol.messages import (
     AttemptCancelled,
     CancelAttempts,
     Heartbeat,
     JobSucceeded,
+    ReportFetchFailed,
 )
 from tests.scheduler.story import (
+    JOB,
     Story,
     executor_id,
     fetch_failure,
     maps,
+    one_to_one,
     sent_to_executors,
     shuffle,
 )
@@ -33,6 +36,12 @@ def excluded(story: Story) -> list[str]:
 
 def on(story: Story, name: str) -> list[AttemptId]:
     return [attempt for attempt, who in story.live.items() if who == name]
+
+
+def stops_all(story: Story, attempts: list[AttemptId]) -> None:
+    """They were cancelled, and their executors say so."""
+    for attempt in attempts:
+        story.executor_says(story.live.pop(attempt), AttemptCancelled(attempt))
 
 
 def kills_its_slots(story: Story, name: str, times: int) -> None:
@@ -60,9 +69,7 @@ def test_who_fails_what_others_can_do_gets_no_new_attempts_and_the_driver_hears_
     assert status.excluded == word.reason
     waiting = on(story, "b")
     assert sent_to_executors(story.asked, CancelAttempts) == [("b", CancelAttempts(tuple(waiting)))]
-    for attempt in waiting:
-        del story.live[attempt]
-        story.executor_says("b", AttemptCancelled(attempt))
+    stops_all(story, waiting)
     assert on(story, "b") == []
     story.finishes_stage(0)
     assert story.told_driver(JobSucceeded)
@@ -114,9 +121,7 @@ def test_the_last_executor_is_never_excluded_and_the_least_suspect_is_taken_back
 ) -> None:
     story.joins("a", "b", slots=1).submits(maps(30))
     kills_its_slots(story, "b", times=3)
-    for attempt in on(story, "b"):
-        del story.live[attempt]
-        story.executor_says("b", AttemptCancelled(attempt))
+    stops_all(story, on(story, "b"))
 
     story.forgets("a")
     story.hangs_up("a")
@@ -146,20 +151,113 @@ def test_it_can_be_switched_off() -> None:
     assert excluded(story) == []
 
 
-def test_a_holder_out_of_reach_costs_an_attempt_for_each_of_its_blocks_and_not_the_job(
+def out_of_reach(producer: AttemptId, holder: str) -> Failure:
+    return fetch_failure(producer, holder, FetchCause.UNREACHABLE)
+
+
+def won_by(story: Story, name: str, stage: int = 0) -> list[AttemptId]:
+    """The winners whose blocks an executor holds."""
+    (index,) = [e.index for e in story.core.state.executors.alive.values() if e.id.name == name]
+    held = story.core.state.jobs[1].stages[stage]
+    return [held.attempt_of(p, held.blocks.attempts[p]) for p in held.held_by(index)]
+
+
+def test_a_holder_out_of_reach_costs_one_attempt_and_not_one_for_each_of_its_blocks(
     story: Story,
 ) -> None:
-    story.joins("a", "b", slots=6).submits(*shuffle(12, 1))
-    first = {winner: story.live[winner] for winner in story.launched(0)}
+    story.joins("a", "b", slots=6).submits(*shuffle(12, 2))
     story.finishes_stage(0)
-    behind = [winner for winner, holder in first.items() if holder == "a"]
-    assert len(behind) == 6, "more than a block may fail its reader"
-    for winner in behind:
-        (reader,) = story.launched(1)
-        story.fails(reader, fetch_failure(winner, "a", FetchCause.UNREACHABLE))
-        story.finishes_stage(0)
+    behind = won_by(story, "a")
+    assert len(behind) == 6
+
+    reader = next(attempt for attempt in story.launched(1) if story.live[attempt] == "b")
+    story.fails(reader, out_of_reach(behind[0], "a"))
+
+    again = story.launched(0)
+    assert {attempt.task for attempt in again} == {winner.task for winner in behind}
+    assert {story.live[attempt] for attempt in again} == {"b"}
+    stops_all(story, on(story, "a"))
+    story.finishes_stage(0)
+    assert {story.live[attempt] for attempt in story.launched(1)} == {"b"}
     story.finishes_stage(1)
     assert len(story.told_driver(JobSucceeded)) == 1
+
+
+def test_who_is_out_of_reach_of_the_driver_is_given_up_down_to_the_first_stage(
+    story: Story,
+) -> None:
+    first = maps(4)
+    second = one_to_one(first)
+    story.joins("a", "b", slots=2).submits(first, second, one_to_one(second, number=2))
+    for stage in range(3):
+        story.finishes_stage(stage)
+    (result, *_) = won_by(story, "a", stage=2)
+
+    story.driver_says(ReportFetchFailed(JOB, out_of_reach(result, "a")))
+    for stage in range(3):
+        assert {story.live[attempt] for attempt in story.launched(stage)} == {"b"}
+        story.finishes_stage(stage)
+
+    assert len(story.told_driver(JobSucceeded)) == 2
+    assert not any(won_by(story, "a", stage) for stage in range(3))
+
+
+def test_what_runs_on_who_is_given_up_runs_elsewhere_and_other_jobs_go_on(story: Story) -> None:
+    story.joins("a", "b", slots=2).submits(*shuffle(4, 3))
+    story.finishes_stage(0)
+    story.submits(maps(1))
+    (reader, *_) = [a for a in story.launched(1) if story.live[a] == "b"]
+    beside = [a for a in story.launched(1) if story.live[a] == "a"]
+    story.starts(*beside)
+
+    actions = story.fails(reader, out_of_reach(won_by(story, "a")[0], "a"))
+
+    cancelled = [word for _, word in sent_to_executors(actions, CancelAttempts)]
+    assert [word.attempts for word in cancelled] == [(attempt,) for attempt in beside]
+    stops_all(story, beside)
+    story.finishes_stage(0, job=2)
+    story.finishes_stage(0)
+    story.finishes_stage(1)
+    assert len(story.told_driver(JobSucceeded)) == 2
+
+
+def test_not_more_than_every_second_executor_is_given_up(story: Story) -> None:
+    story.joins("a", "b", "c", slots=2).submits(*shuffle(6, 6))
+    story.finishes_stage(0)
+    for holder, behind in (("a", 2), ("b", 1)):
+        before = len(story.launched(0))
+        reader = next(one for one in story.launched(1) if story.live[one] == "c")
+        story.fails(reader, out_of_reach(won_by(story, holder)[0], holder))
+        lost = story.core.state.jobs[1].stages[0].states.count(TaskState.PENDING)
+        assert lost + len(story.launched(0)) - before == behind
+    assert set(story.core.state.jobs[1].given_up) == {0}, "two of three are no holder's fault"
+
+
+def test_who_was_given_up_gets_work_again_when_there_is_nobody_else(story: Story) -> None:
+    story.joins("a", "b", slots=2).submits(*shuffle(4, 2))
+    story.finishes_stage(0)
+    reader = next(one for one in story.launched(1) if story.live[one] == "b")
+    story.fails(reader, out_of_reach(won_by(story, "a")[0], "a"))
+
+    story.forgets("b")
+    story.hangs_up("b")
+
+    assert on(story, "a"), "a job must not wait for nobody"
+
+
+def test_who_was_given_up_is_tried_again_after_a_while() -> None:
+    story = Story(Config.parse({"exclusion.duration_s": "2"})).joins("a", "b", slots=1)
+    story.submits(*shuffle(2, 8))
+    story.finishes_stage(0)
+    reader = next(one for one in story.launched(1) if story.live[one] == "b")
+    story.fails(reader, out_of_reach(won_by(story, "a")[0], "a"))
+    stops_all(story, on(story, "a"))
+    story.finishes_stage(0)
+    assert not on(story, "a")
+
+    story.time_passes(2.5)
+
+    assert on(story, "a")
 
 
 def test_who_had_too_little_memory_is_no_suspect(story: Story) -> None:

@@ -12,6 +12,7 @@ from flowgrid_scheduler.actions import Action, SendToExecutor
 from flowgrid_scheduler.core import SchedulerCore
 from flowgrid_scheduler.departures import TRIES_MAX
 from flowgrid_scheduler.events import Event
+from flowgrid_scheduler.exclusion import OUT_OF_REACH
 from flowgrid_scheduler.jobs import JobState
 from flowgrid_scheduler.snapshots import ATTEMPTS_PER_LIFE
 
@@ -85,7 +86,7 @@ class Witness:
             case DriverEnvelope():
                 for request in event.messages:
                     if isinstance(request, ReportFetchFailed):
-                        self._cannot_be_read(request.failure)
+                        self._cannot_be_read(request.job.number, request.failure)
             case _:
                 pass  # says nothing about attempts
 
@@ -120,7 +121,7 @@ class Witness:
             return  # of another scheduler's time
         self._stopped(attempt)
         if isinstance(word, AttemptFailed):
-            self._cannot_be_read(word.failure)
+            self._cannot_be_read(attempt.job, word.failure)
         elif isinstance(word, AttemptSucceeded):
             self._has_reported(attempt, word.report)
 
@@ -157,10 +158,19 @@ class Witness:
                     is_there = winner in finished or winner not in self._reported
                     assert is_there, f"{executor} does not have {winner}"
 
-    def _cannot_be_read(self, failure: Failure) -> None:
+    def _cannot_be_read(self, job: int, failure: Failure) -> None:
+        """Of a holder that is out of reach, the job may give up everything."""
         fetch = failure.fetch
-        if fetch is not None and self._places.get(fetch.producer, fetch.holder) == fetch.holder:
-            self._unreadable.add(fetch.producer)
+        if fetch is None or self._places.get(fetch.producer, fetch.holder) != fetch.holder:
+            return
+        self._unreadable.add(fetch.producer)
+        if fetch.cause in OUT_OF_REACH:
+            self._unreadable |= {
+                winner
+                for task, winner in self._winners.items()
+                if task.job == job
+                and self._places.get(winner, self.launched_on[winner]) == fetch.holder
+            }
 
     def _is_winner(self, attempt: AttemptId) -> bool:
         job = self._core.state.job_of(attempt)
