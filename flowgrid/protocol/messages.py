@@ -384,12 +384,15 @@ class ExecutorEnvelope(msgspec.Struct, frozen=True, array_like=True):
 
 class ToDriverEnvelope(msgspec.Struct, frozen=True, array_like=True):
     """`received` counts the driver's envelopes that even the scheduler's death cannot undo. After such
-    a death the driver sends all others again, under their old numbers."""
+    a death the driver sends all others again, under their old numbers.
+
+    `link` grows when a scheduler that had given the driver's connection up counts anew."""
 
     epoch: int
     sequence: int
     messages: tuple[ToDriver, ...]
     received: int = 0
+    link: int = 0
 
 
 class ToExecutorEnvelope(msgspec.Struct, frozen=True, array_like=True):

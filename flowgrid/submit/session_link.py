@@ -42,6 +42,7 @@ class SessionLink:
     def __init__(self, session: str) -> None:
         self.session = session
         self._epoch: int | None = None
+        self._link = 0
         self._past: set[int] = set()
         self._asked_by: int | None = None
         self._said_until = 0
@@ -70,9 +71,13 @@ class SessionLink:
         if self._epoch not in (None, envelope.epoch):
             assert self._epoch is not None
             self._past.add(self._epoch)
-            self._received = 0
+            self._link = self._received = 0
         self._epoch = envelope.epoch
-        if envelope.sequence < self._received:
+        if envelope.link > self._link:
+            # It had given our connection up. What it said over it about a session is void: that
+            # session ended with it, and what it says from here on is of one that it did not know.
+            self._link, self._received = envelope.link, 0
+        if envelope.link < self._link or envelope.sequence < self._received:
             return Opened(())
         if envelope.sequence > self._received:
             raise EnvelopeLostError(f"number {self._received}")

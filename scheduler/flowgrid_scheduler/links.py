@@ -33,8 +33,10 @@ UNSENT_MAX = 1_000
 
 
 class _Link:
-    def __init__(self, identity: bytes) -> None:
+    def __init__(self, identity: bytes, number: int) -> None:
         self.identity = identity
+        self.number = number
+        """A peer whose link was forgotten gets a later one, and knows by that why we count anew."""
         self.sequence = 0
         self.unsent: deque[bytes] = deque()
         self.missed = 0
@@ -56,12 +58,14 @@ class Links:
         self._logged = logged
         self._epoch = epoch
         self._links: dict[Peer, _Link] = {}
+        self._made = 0
 
     def heard(self, peer: Peer, identity: bytes) -> bool:
         """Take note of where a peer speaks from; False if that name already belongs to another."""
         link = self._links.get(peer)
         if link is None:
-            link = self._links[peer] = _Link(identity)
+            self._made += 1
+            link = self._links[peer] = _Link(identity, self._made)
         return link.identity == identity
 
     def send(self, actions: Sequence[Action]) -> None:
@@ -104,16 +108,16 @@ class Links:
         return bool(self._links)
 
     def _send(self, peer: Peer, link: _Link, actions: Sequence[Action]) -> None:
-        link.unsent.append(self._encode(peer, link.sequence, actions))
+        link.unsent.append(self._encode(peer, link, actions))
         link.sequence += 1
         if len(link.unsent) == 1:
             self._flush(link)
 
-    def _encode(self, peer: Peer, sequence: int, actions: Sequence[Action]) -> bytes:
-        messages = tuple(action.message for action in actions)
+    def _encode(self, peer: Peer, link: _Link, actions: Sequence[Action]) -> bytes:
+        sequence, messages = link.sequence, tuple(action.message for action in actions)
         if isinstance(peer, str):
             logged = self._logged(peer)
-            to_driver = ToDriverEnvelope(self._epoch, sequence, messages, logged)  # type: ignore[arg-type]
+            to_driver = ToDriverEnvelope(self._epoch, sequence, messages, logged, link.number)  # type: ignore[arg-type]
             return to_driver_envelopes.encode(to_driver)
         to_executor = ToExecutorEnvelope(self._epoch, peer, sequence, messages)  # type: ignore[arg-type]
         return to_executor_envelopes.encode(to_executor)

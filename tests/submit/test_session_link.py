@@ -25,10 +25,15 @@ def link_with(envelopes: int) -> SessionLink:
 
 
 def opened(
-    link: SessionLink, epoch: int, sequence: int, *words: ToDriver, received: int = 0
+    link: SessionLink,
+    epoch: int,
+    sequence: int,
+    *words: ToDriver,
+    received: int = 0,
+    number: int = 0,
 ) -> tuple[list[ToDriver], list[int]]:
     """The words of an envelope, and the numbers of those that are sent again."""
-    messages, again = link.open(ToDriverEnvelope(epoch, sequence, words, received))
+    messages, again = link.open(ToDriverEnvelope(epoch, sequence, words, received, number))
     return list(messages), [driver_envelopes.decode(payload).sequence for payload in again]
 
 
@@ -85,3 +90,14 @@ def test_a_gap_is_an_error_and_a_repetition_is_none() -> None:
     assert opened(link, 1, 0, GREETING) == ([], [])
     with pytest.raises(EnvelopeLostError, match="number 1"):
         opened(link, 1, 2, GREETING)
+
+
+def test_a_scheduler_that_had_given_the_connection_up_counts_anew_and_is_heard() -> None:
+    """Found by schedule 21630: its greeting had a number that the driver had heard before."""
+    link = link_with(3)
+    opened(link, 1, 0, SayAgain(0, heard=1), number=1)
+    opened(link, 1, 1, SayAgain(0, heard=2), number=1)
+    assert opened(link, 1, 0, GREETING, received=3, number=2) == ([GREETING], [])
+    assert opened(link, 1, 2, GREETING, received=3, number=1) == ([], []), "words of the old one"
+    with pytest.raises(EnvelopeLostError):
+        opened(link, 1, 2, received=3, number=2)
