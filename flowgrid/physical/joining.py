@@ -38,6 +38,9 @@ _FEWER = 4
 _PARTNERS_PAY_BELOW = 0.5
 """Rows with a partner per row above which it costs more to look for partners than to send all rows."""
 
+_ALL_HAVE_PARTNERS = 0.9
+"""Rows with a partner per row, as estimated, above which a side is taken to have only such rows."""
+
 _ONCE_PAYS_BELOW = 0.5
 """Different rows per row above which it costs more to find equal ones than to send them."""
 
@@ -220,7 +223,7 @@ class _KeyedJoin:
             partners = self.read(small) if self.is_below(small, limit) else None
         if partners is None or not _is_at_most(partners, limit):
             return None
-        return small, partners
+        return (small, partners) if self._kept(small, partners) < _ALL_HAVE_PARTNERS else None
 
     def _filtering_inner(self) -> tuple[str, StageRead] | None:
         """The smaller side, if it was waited for, is too large to be sent whole, and has few keys."""
@@ -231,13 +234,17 @@ class _KeyedJoin:
         partners = self._partners(small)
         if partners is None or partners.exact_size is None:
             return None
-        side = self.sides[_other(small)].node
-        if book.bytes_of(side) < config.planner_reduce_bytes_min:
+        if book.bytes_of(self.sides[_other(small)].node) < config.planner_reduce_bytes_min:
             return None
-        reduced = self._reduced_by(partners, small)
-        pays = book.rows_of(reduced.over(side)) <= _PARTNERS_PAY_BELOW * book.rows_of(side)
-        is_light = book.bytes_of(reduced.partners) <= config.planner_broadcast_bytes_max
+        pays = self._kept(small, partners) <= _PARTNERS_PAY_BELOW
+        keys = self._reduced_by(partners, small).partners
+        is_light = book.bytes_of(keys) <= config.planner_broadcast_bytes_max
         return (small, partners) if pays and is_light else None
+
+    def _kept(self, small: str, partners: StageRead) -> float:
+        """Of the other side's rows, the part that has a partner in the small one."""
+        side, rows_of = self.sides[_other(small)].node, self.planner.book.rows_of
+        return rows_of(self._reduced_by(partners, small).over(side)) / max(1.0, rows_of(side))
 
     def _partners(self, small: str) -> StageRead | None:
         """A stage's rows with all keys of a side: its own, or one below where its rows have met."""

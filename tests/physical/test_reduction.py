@@ -142,6 +142,9 @@ KEYS = {
 }  # fmt: skip
 """Types of the large side's and the small side's key, and values of both."""
 
+MATCHED = ("days and times", "truths")
+"""For all that is known, every key of these has its equal among four rows: looking would not pay."""
+
 
 @pytest.fixture
 def keyed(session: Session, tmp_path: Path) -> Keyed:
@@ -179,7 +182,8 @@ def test_rows_in_files_are_kept_if_the_join_finds_their_keys_equal(
     ):
         text = f"WITH asked AS (FROM few WHERE keys > 0) FROM {sides} ON k {compare} j"
         run = agree(optimize(session.sql(text).node), **FILTERED)
-        assert f'{compare} "#f0"' in run.stages, run.stages
+        pays = compare != "=" or count == 0 or kind not in MATCHED
+        assert (f'{compare} "#f0"' in run.stages) == pays, run.stages
 
 
 WIDE = {**FILTERED, "planner__broadcast_bytes_max": 40_000, "planner__reduce_bytes_min": 0}
