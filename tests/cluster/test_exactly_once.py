@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 import pytest
 
 from flowgrid.submit.client import ask_status
@@ -27,12 +27,13 @@ import time
 from pathlib import Path
 import flowgrid as fg
 
-master, resume, out, published, gate = sys.argv[1:]
+master, resume, out, published, gate, format_ = sys.argv[1:]
 conf = {"planner.force_exchanges": "true", "planner.partitions": "2"}
 with fg.connect(master or None, conf=conf, resume=resume or None) as session:
     rows = session.range(1000).group_by("id").agg(fg.count().alias("n"))
+    write = getattr(rows, f"write_{format_}")
     for mode in ("error", "append", "append"):
-        rows.write_parquet(out, mode=mode) if mode == "append" else rows.write_parquet(out + "-error")
+        write(out, mode=mode) if mode == "append" else write(out + "-error")
         Path(published).touch()
     while not Path(gate).exists():
         time.sleep(0.02)
@@ -46,16 +47,17 @@ def cluster(premises: Premises) -> Iterator[Standalone]:
 
 
 class Places:
-    def __init__(self, premises: Premises) -> None:
+    def __init__(self, premises: Premises, format_: str = "parquet") -> None:
+        self.format = format_
         folder = premises.folder.parent
         self.out, self.published, self.gate = (folder / n for n in ("out", "published", "gate"))
 
     def arguments(self, master: str, resume: str) -> tuple[str, ...]:
-        return master, resume, *map(str, (self.out, self.published, self.gate))
+        return master, resume, *map(str, (self.out, self.published, self.gate)), self.format
 
     def rows(self, suffix: str = "") -> int:
-        folder = Path(f"{self.out}{suffix}")
-        return sum(pq.read_metadata(path).num_rows for path in folder.glob("*.parquet"))
+        files = [str(path) for path in Path(f"{self.out}{suffix}").glob(f"*.{self.format}")]
+        return int(ds.dataset(files, format=self.format).count_rows()) if files else 0
 
     def everything_is_published(self) -> None:
         eventually("it is published", lambda: self.rows() == 2 * ROWS, END_S, self.rows)
@@ -65,10 +67,11 @@ class Places:
         assert not (self.out / "_flowgrid").exists(), "a staging place is left"
 
 
+@pytest.mark.parametrize("format_", ["parquet", "csv", "json", "ipc"])
 def test_a_program_that_is_run_again_appends_once_and_the_next_night_again(
-    premises: Premises, cluster: Standalone
+    premises: Premises, cluster: Standalone, format_: str
 ) -> None:
-    places = Places(premises)
+    places = Places(premises, format_)
     arguments = places.arguments(cluster.address, "nightly")
     with Driver(PROGRAM, premises, *arguments) as driver:
         places.everything_is_published()
