@@ -139,15 +139,16 @@ def _publish(
 def abort(staging: Staging) -> None:
     """Remove what a failed job left, and the directories that it created if they are empty.
 
-    A commit that has passed its commit point is not undone: `resume` or the next job finishes it.
+    A commit that has passed its commit point is not undone: `resume` or the next job finishes it. So
+    they do if a disk refuses the removal; why the job failed is what its caller wants to hear.
     """
     if staging.claim is not None:
         staging.claim.release()
     output = _Output(staging.path)
-    if output.has_manifest(staging.token):
-        return
-    output.remove_staging(staging.token)
-    output.remove_empty(staging.missing)
+    if not output.has_manifest(staging.token):
+        with contextlib.suppress(OSError):
+            output.remove_staging(staging.token)
+            output.remove_empty(staging.missing)
 
 
 def resume(path: str) -> None:
