@@ -170,8 +170,8 @@ def _cause(error: Exception) -> FetchCause:
     match error:
         case BlockCorruptError():
             return FetchCause.CORRUPT
-        case FileNotFoundError():
-            return FetchCause.MISSING
         case TimeoutError():
             return FetchCause.TIMEOUT
-    return FetchCause.UNREACHABLE
+        case ConnectionError():
+            return FetchCause.UNREACHABLE
+    return FetchCause.MISSING  # the file, or a disk that gives it back

@@ -85,7 +85,10 @@ class Job:
         self.graph_complete = False
         self.submitted_s = awake_s
         self.running_since_s = awake_s
+        self.result_unreadable = -1
+        """The partition of the result that the driver could not read last."""
         self.result_fetch_failures = 0
+        """How often, one after another. Not 0 again: from then on it may have read part of the rest."""
         self.given_up: dict[int, float] = {}
         """Executors that a reader of ours could not reach (`recovery`), and until when we leave nothing
         new there."""
@@ -235,7 +238,8 @@ class Job:
         """Everything that matters here as plain data."""
         return [
             [self.id.number, self.session, self.name, self.state.value, self.graph_complete],
-            [self.submitted_s, self.running_since_s, self.result_fetch_failures],
+            [self.submitted_s, self.running_since_s],
+            [self.result_unreadable, self.result_fetch_failures],
             [self.confirmed, sorted(self.replaced.items()), self.reports],
             sorted(self.given_up.items()),
             [stage.id.number for stage in self.open],

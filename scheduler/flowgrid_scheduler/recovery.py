@@ -125,6 +125,8 @@ def result_fetch_failed(state: ClusterState, job: Job, word: ReportFetchFailed) 
     if _has_moved(state, result, fetch):
         state.out.to_driver(job.session, job.succeeded(state.executors.address_of))
         return
+    if fetch.producer.partition != job.result_unreadable:
+        job.result_unreadable, job.result_fetch_failures = fetch.producer.partition, 0
     job.result_fetch_failures += 1
     state.log.job(job.id)
     if job.result_fetch_failures >= FETCH_FAILURES_MAX:

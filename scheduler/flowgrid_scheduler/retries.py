@@ -11,10 +11,10 @@ from flowgrid.config import Config
 from flowgrid.protocol.failures import FailureKind
 
 FETCH_FAILURES_MAX = 4
-"""Failed fetches of one block by one task, or of one job's result, with no partition completed in
-between. Each of them is the producer's fault and was answered by a recompute; a block that is still
-unreadable after so many is in a place that this reader cannot reach, and trying for ever would be a
-hang."""
+"""Failed fetches of one block by one task, with no partition completed in between, or of one block of a
+job's result by its driver. Each of them is the producer's fault and was answered by a recompute; a block
+that is still unreadable after so many is in a place that this reader cannot reach, and trying for ever
+would be a hang."""
 
 
 class Budget(enum.Enum):

@@ -100,39 +100,72 @@ import contextlib, os, subprocess, sys
 import flowgrid as fg
 
 disk = sys.argv[1]
-ballast = f"{disk}/ballast"
-struck = []
+out, ballast = f"{disk}/out", f"{disk}/ballast"
+strikes = []
 
 def mount(*words):
     subprocess.run(["mount", *words, disk], check=True)
 
-def fills_the_disk_before_the_commit_point(event, arguments):
-    if event == "open" and str(arguments[0]).endswith("commit.json.tmp") and not struck:
-        struck.append(event)
-        with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
+def becomes_full():
+    with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+def becomes_read_only():
+    mount("--bind", disk)
+    mount("-o", "remount,bind,ro")
+
+def strikes_once(event, arguments):
+    if strikes and event == strikes[0][0] and strikes[0][1] in str(arguments[0]):
+        strikes.pop(0)[2]()
 
 def must_be_refused(session, why):
     try:
-        session.range(1_000).write_parquet(f"{disk}/out")
+        session.range(1_000).write_parquet(out)
     except fg.OutputError as error:
         assert why in str(error), error
     else:
         raise SystemExit("it was published")
-    assert set(os.listdir(disk)) <= {"ballast"}, os.listdir(disk)
+    assert not strikes, "nothing was refused"
+
+def visible(folder):
+    return [name for name in os.listdir(folder) if not name.startswith("_")]
 
 mount("-t", "tmpfs", "-o", "size=4m", "tmpfs")
 with fg.connect("local[1]") as session:
-    sys.addaudithook(fills_the_disk_before_the_commit_point)
+    sys.addaudithook(strikes_once)
+    strikes.append(("open", "commit.json.tmp", becomes_full))
     must_be_refused(session, "No space left")
+    assert os.listdir(disk) == ["ballast"], os.listdir(disk)
     assert os.path.getsize(ballast) > 1 << 20, "the disk was not filled"
     os.unlink(ballast)
+
     mount("-o", "remount,ro")
     must_be_refused(session, "Read-only")
+    assert os.listdir(disk) == []
     mount("-o", "remount,rw")
-    session.range(1_000).write_parquet(f"{disk}/other")
-    assert session.read_parquet(f"{disk}/other").count() == 1_000
+
+    # Written, and not to be published: what is staged goes when it can.
+    strikes.append(("open", "commit.json.tmp", becomes_read_only))
+    must_be_refused(session, "Read-only")
+    assert visible(out) == [], "part of it is there"
+    subprocess.run(["umount", disk], check=True)
+    session.range(1_000).write_parquet(out)
+    assert sorted(session.read_parquet(out).collect()["id"].to_pylist()) == list(range(1_000))
+    assert sorted(os.listdir(out))[0] == "_SUCCESS", os.listdir(out)
+
+    # Past the commit point: it is published as soon as that can be, and once.
+    strikes.append(("os.rename", "/part-", becomes_read_only))
+    try:
+        session.range(1_000, 2_000).write_parquet(out, mode="append")
+    except fg.OutputError as error:
+        assert "Read-only" in str(error), error
+    else:
+        raise SystemExit("a disk that is read-only was written to")
+    subprocess.run(["umount", disk], check=True)
+    session.range(2_000, 3_000).write_parquet(out, mode="append")
+    assert sorted(session.read_parquet(out).collect()["id"].to_pylist()) == list(range(3_000))
+    assert "_flowgrid" not in os.listdir(out), os.listdir(out)
 """
 
 
@@ -167,6 +200,41 @@ assert [os.listdir(disk) for disk in disks] == [[], []], list(map(os.listdir, di
 """
 
 
+DYING_DISK = """
+import fcntl, os, struct, subprocess, sys
+import flowgrid as fg
+
+SHUT_DOWN, WITHOUT_A_FLUSH = 0x8004587D, struct.pack("I", 2)  # FS_IOC_SHUTDOWN
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+image, *disks = sys.argv[1:]
+run("mount", "-t", "tmpfs", "-o", "size=900m", "tmpfs", disks[0])
+os.truncate(os.open(image, os.O_CREAT | os.O_RDWR), 256 << 20)
+run("mkfs.ext4", "-q", "-F", image)
+run("mount", "-o", "loop", image, disks[1])
+os.rmdir(f"{disks[1]}/lost+found")
+conf = {"planner.force_exchanges": "true", "executor.local_dir": ", ".join(disks)}
+with fg.connect("local-cluster[1,2,512]", conf=conf) as session:
+    batches = session.range(400_000).repartition(16).iter_batches()
+    read = next(batches)["id"].to_pylist()
+    on_both = [sum(len(files) for _, _, files in os.walk(disk)) for disk in disks]
+    assert min(on_both) >= 5, on_both
+    disk = os.open(disks[1], os.O_RDONLY)
+    fcntl.ioctl(disk, SHUT_DOWN, WITHOUT_A_FLUSH)
+    os.close(disk)
+    for batch in batches:
+        read += batch["id"].to_pylist()
+    assert sorted(read) == list(range(400_000)), len(read)
+    rows = session.range(2_000_000).repartition(8).group_by("id").agg(fg.count().alias("n"))
+    assert rows.filter(fg.col("n") == 1).count() == 2_000_000
+    assert session.range(1_000).repartition(8).count() == 1_000
+run("umount", disks[1])
+assert [os.listdir(disk) for disk in disks] == [[], []], list(map(os.listdir, disks))
+"""
+
+
 def small_disks() -> list[str]:
     """What a program runs under that may mount some; skips where nobody may."""
     under = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -180,6 +248,18 @@ def small_disks() -> list[str]:
     return under
 
 
+def disks_that_die() -> list[str]:
+    """What a program runs under that may mount a file system of the kind that can be shut down; skips
+    where that takes more rights than there are."""
+    under = ["unshare", "--mount"]
+    if os.geteuid() or not all(map(shutil.which, ("unshare", "mkfs.ext4", "losetup"))):
+        pytest.skip("only root can mount ext4, and not without its tools")
+    refused = subprocess.run([*under, "losetup", "--find"], capture_output=True, text=True)
+    if refused.returncode:
+        pytest.skip(f"this machine has no loop device for us: {refused.stderr}")
+    return under
+
+
 def test_a_full_disk_is_named_and_the_next_job_finds_room(
     premises: Premises, tmp_path: Path
 ) -> None:
@@ -190,7 +270,7 @@ def test_a_full_disk_is_named_and_the_next_job_finds_room(
         premises.require_empty()
 
 
-def test_output_that_the_disk_refuses_is_an_error_by_name_and_leaves_nothing(
+def test_output_that_the_disk_refuses_is_an_error_by_name_and_is_published_whole_or_not(
     premises: Premises, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
@@ -211,4 +291,19 @@ def test_with_one_of_two_disks_gone_an_executor_works_on_the_other(
         assert driver.process.wait(timeout=90) == 0, driver.output
         assert ("Read-only file system" in driver.output) == (what == "bad"), driver.output
         assert ("/executor-1 is excluded: " in driver.output) == (what == "bad"), driver.output
+        premises.require_empty()
+
+
+def test_a_disk_that_dies_with_blocks_on_it_costs_these_and_is_not_written_to_again(
+    premises: Premises, tmp_path: Path
+) -> None:
+    """Every open, read and write there is an EIO, from one moment to the next."""
+    disks = [tmp_path / "one", tmp_path / "two"]
+    for disk in disks:
+        disk.mkdir()
+    places = (str(tmp_path / "image"), *map(str, disks))
+    with Driver(DYING_DISK, premises, *places, under=disks_that_die()) as driver:
+        assert driver.process.wait(timeout=90) == 0, driver.output
+        assert "Input/output error" in driver.output
+        assert "/executor-1 is excluded: " in driver.output
         premises.require_empty()

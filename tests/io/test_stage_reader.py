@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pyarrow as pa
@@ -128,6 +129,7 @@ def test_a_failure_names_producer_holder_and_cause(stage: Stage) -> None:
         (ConnectionError("no"), FetchCause.UNREACHABLE),
         (TimeoutError("slow"), FetchCause.TIMEOUT),
         (FileNotFoundError("gone"), FetchCause.MISSING),
+        (OSError(errno.EIO, "its disk is dead"), FetchCause.MISSING),
     ],
 )
 def test_what_the_other_host_says_becomes_a_cause(

@@ -18,10 +18,8 @@ from flowgrid.protocol.messages import (
     JobSucceeded,
     LaunchAttempts,
     LocateInputs,
-    ReportFetchFailed,
 )
 from tests.scheduler.story import (
-    JOB,
     Story,
     address,
     broadcast,
@@ -300,39 +298,6 @@ def test_a_driver_that_cannot_be_reached_for_a_moment_loses_no_job(story: Story)
 
     story.finishes_stage(1)
     assert story.told_driver(JobSucceeded)
-
-
-def test_a_lost_result_block_is_made_again_and_announced_again(story: Story) -> None:
-    story.joins("a", "b").submits(*shuffle(2, 2))
-    story.finishes_stage(0)
-    (winner, *_) = story.launched(1)
-    holder = story.live[winner]
-    story.finishes_stage(1)
-
-    actions = story.driver_says(ReportFetchFailed(JOB, fetch_failure(winner, holder)))
-
-    assert launches(actions) == [AttemptId(1, 1, winner.partition, 1)]
-    story.finishes_stage(1)
-    first, second = story.told_driver(JobSucceeded)
-    assert first.outputs.attempts[winner.partition] == 0
-    assert second.outputs.attempts[winner.partition] == 1
-
-
-def test_a_result_lost_with_its_executor_is_made_again_when_the_driver_misses_it(
-    story: Story,
-) -> None:
-    first = maps(2)
-    story.joins("a", "b").submits(first)
-    (lost,) = [a for a, who in story.live.items() if who == "b"]
-    story.finishes_stage(0)
-    story.forgets("b")
-    assert not launches(story.happens(ExecutorUnreachable(executor_id("b"))))
-
-    story.driver_says(ReportFetchFailed(JOB, fetch_failure(lost, "b")))
-
-    assert story.launched(0) == [AttemptId(1, 0, lost.partition, 1)]
-    story.finishes_stage(0)
-    assert len(story.told_driver(JobSucceeded)) == 2
 
 
 def test_no_executor_within_the_grace_period_is_a_named_failure(story: Story) -> None:
