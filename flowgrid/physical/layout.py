@@ -29,6 +29,9 @@ _READ_FOR_A_BUILD = 16
 _TASKS_PER_SLOT = 2
 """At least, where a stage is worth it: a slot that is done early helps the others."""
 
+_EVEN_ROUNDS = 4
+"""With more tasks per slot than that a last round that is not full costs little."""
+
 _RANGE_ROWS_PER_TASK = 1_000_000
 
 
@@ -39,11 +42,12 @@ class Shape(msgspec.Struct, frozen=True):
     config: Config
 
     def task_count(self, bytes_: float, per_task: int) -> int:
-        """How many tasks should share so many bytes: enough for all slots, none too large."""
-        wanted = max(
-            math.ceil(bytes_ / per_task), min(self.slots, int(bytes_ // _WORTH_A_TASK_BYTES))
-        )
-        return max(1, wanted)
+        """How many tasks should share so many bytes: enough for all slots, none too large, and no few
+        left over for a last round in which most slots have nothing to do."""
+        by_size = math.ceil(bytes_ / per_task)
+        if self.slots < by_size < _EVEN_ROUNDS * self.slots:
+            by_size = math.ceil(by_size / self.slots) * self.slots
+        return max(1, by_size, min(self.slots, int(bytes_ // _WORTH_A_TASK_BYTES)))
 
     def target_count(self, bytes_: float) -> int:
         """Hash partitions of an exchange: some per slot, so that they can be merged evenly."""

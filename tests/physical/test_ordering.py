@@ -61,8 +61,7 @@ def test_ranges_are_read_as_one_until_a_task_has_enough(agree: Agree, readings: 
     run = agree(readings.sort("level").node, ordered=True, **SMALL)
     targets = len(run.statistics_of("range(").bytes)
     tasks = run.specs[-1].partition_count
-    assert tasks == -(-run.statistics_of("range(").total_bytes // 100_000)
-    assert tasks < targets
+    assert run.statistics_of("range(").total_bytes / 100_000 <= tasks < targets
 
 
 def test_a_filter_that_keeps_next_to_nothing_is_found_out_by_the_sample(
