@@ -36,6 +36,9 @@ START_TIMEOUT_S = 600.0
 
 END_TIMEOUT_S = 30.0
 
+_EXECUTORS = "flowgrid_executor"
+"""In the command lines of FlowGrid's executors, whose memory is what the operator limits."""
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -174,7 +177,9 @@ class Seat:
                 env=_environment(setup),
                 cwd=scratch,
             )
-            self._watch = TreeWatch(process.pid, scratch, self._limits.memory_bytes_max)
+            limit = self._limits.memory_bytes_max
+            below = _EXECUTORS if limit and self.contestant.engine == "flowgrid" else ""
+            self._watch = TreeWatch(process.pid, scratch, limit, below)
             stack.callback(self._end)
             stack.enter_context(self._watch)
             self._receive(START_TIMEOUT_S)
