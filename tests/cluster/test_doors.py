@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,10 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
+import zmq
 
 import flowgrid as fg
+from flowgrid.ids import AttemptId
+from flowgrid.protocol.block_transfer import FetchBlock, FetchIndex
+from flowgrid.protocol.blocks import BlockIndex, encode_index, file_name
+from flowgrid.transport.sockets import connect_dealer
 from tests.cluster.census import Premises, listening_addresses
 from tests.cluster.deadlines import eventually
 from tests.cluster.heavy import SHUFFLES, require_right, shuffled
@@ -96,6 +103,42 @@ def test_strangers_with_garbage_and_half_open_doors_hold_up_nobody(premises: Pre
 
 def listening(server: psutil.Process) -> list[Any]:
     return [one for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+
+
+def test_nobody_is_given_a_file_by_a_path_or_a_link(premises: Premises) -> None:
+    """All that a reader can say is which attempt wrote a block: four numbers, and no way out."""
+    linked, written = AttemptId(99, 0, 0, 0), AttemptId(99, 0, 0, 1)
+    secret = premises.folder.parent / "secret"
+    with (
+        standalone(premises, executors=1) as cluster,
+        fg.connect(cluster.address, conf=SHUFFLES) as session,
+        zmq.Context() as context,
+    ):
+        require_right(shuffled(session), within_s=60)
+        (executor,) = cluster.executors
+        (door,) = listening(psutil.Process(executor.pid))
+        (blocks,) = premises.folder.glob("flowgrid-executor-1-*")
+        secret.write_bytes(b"secret" + encode_index(BlockIndex(b"", ())))
+        job = blocks / "job-99"
+        job.mkdir()
+        (blocks / file_name(linked)).symlink_to(secret)
+        shutil.copy(secret, blocks / file_name(written))
+        address = f"tcp://127.0.0.1:{door.laddr.port}"
+        with contextlib.closing(connect_dealer(context, address, b"reader", None)) as reader:
+            climbing = {"type": "FetchIndex", "request": 1, "attempt": ["../..", 0, 0, "secret"]}
+            reader.send(msgspec.msgpack.encode(climbing))
+            reader.send(msgspec.msgpack.encode(FetchIndex(2, AttemptId(-1, 0, 0, 0))))
+            reader.send(msgspec.msgpack.encode(FetchIndex(3, linked)))
+            reader.send(msgspec.msgpack.encode(FetchBlock(4, linked, ((0, 6),), 1024)))
+            reader.send(msgspec.msgpack.encode(FetchIndex(5, written)))
+            answers = [reader.recv_multipart() for _ in range(4) if reader.poll(5_000)]
+            assert not reader.poll(100), "what is no request has no answer"
+        replies = [msgspec.msgpack.decode(header) for header, *_ in answers]
+        told = {reply["request"]: reply["type"] for reply in replies}
+        assert told == {**dict.fromkeys((2, 3, 4), "BlockGone"), 5: "IndexSent"}
+        assert not any(b"secret" in part for _, *data in answers for part in data)
+        shutil.rmtree(job)
+        require_right(shuffled(session), within_s=60)
 
 
 OTHER_VERSION = """

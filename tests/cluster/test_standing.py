@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 import flowgrid as fg
+from flowgrid import errors
 from flowgrid.cli.main import main
 from flowgrid.protocol.departures import BlocksCopied
 from flowgrid.submit.client import ask_status
@@ -50,6 +51,19 @@ def meeting(folder: Path) -> Function:
         return batch
 
     return meets
+
+
+def held_back(frame: fg.DataFrame, begun: Path, goes_on: Path) -> fg.DataFrame:
+    """The same rows, whose tasks say that they have begun and then wait."""
+    here, there = str(begun), str(goes_on)
+
+    def holds(batch: pa.RecordBatch) -> pa.RecordBatch:
+        Path(here).touch()
+        while not os.path.exists(there):
+            time.sleep(0.01)
+        return batch
+
+    return frame.map_batches(holds, schema=pa.schema({"k": pa.int64(), "n": pa.int64()}))
 
 
 def test_a_slot_that_stands_still_gets_a_rival(premises: Premises, tmp_path: Path) -> None:
@@ -105,30 +119,22 @@ def test_an_executor_that_kills_its_slots_is_excluded(
 def test_an_executor_leaves_under_load_and_no_task_runs_again(
     premises: Premises, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    goes_on, begun = str(tmp_path / "goes-on"), str(tmp_path / "begun")
-
-    def holds(batch: pa.RecordBatch) -> pa.RecordBatch:
-        Path(begun).touch()
-        while not os.path.exists(goes_on):
-            time.sleep(0.01)
-        return batch
-
+    begun, goes_on = tmp_path / "begun", tmp_path / "goes-on"
     answers: list[pa.Table] = []
     with (
         standalone(premises, conf=RECORDED) as cluster,
         fg.connect(cluster.address, conf=TASKS) as session,
     ):
         everybody_is_there(cluster, 2)
-        schema = pa.schema({"k": pa.int64(), "n": pa.int64()})
-        held = spread(session, meeting(tmp_path / "met")).map_batches(holds, schema=schema)
+        held = held_back(spread(session, meeting(tmp_path / "met")), begun, goes_on)
         waiting = threading.Thread(target=lambda: answers.append(held.collect()))
         waiting.start()
-        eventually("the second stage runs", Path(begun).exists, within_s=30)
+        eventually("the second stage runs", begun.exists, within_s=30)
 
         for _ in range(2):
             assert decommission(cluster, "executor-2") == 0
         assert "leaves" in capsys.readouterr().out
-        Path(goes_on).touch()
+        goes_on.touch()
         waiting.join(30)
         require_right(answers[0])
         assert cluster.executors[1].wait(20) == 0
@@ -148,31 +154,84 @@ def test_an_executor_leaves_under_load_and_no_task_runs_again(
         require_right(spread(session, lambda batch: batch).collect())
 
 
+def test_when_everybody_is_to_leave_who_comes_takes_over_all_that_was_done(
+    premises: Premises, tmp_path: Path
+) -> None:
+    begun, goes_on = tmp_path / "begun", tmp_path / "goes-on"
+    answers: list[pa.Table] = []
+    with (
+        standalone(premises, conf=RECORDED) as cluster,
+        fg.connect(cluster.address, conf=TASKS) as session,
+    ):
+        everybody_is_there(cluster, 2)
+        held = held_back(spread(session, meeting(tmp_path / "met")), begun, goes_on)
+        waiting = threading.Thread(target=lambda: answers.append(held.collect()))
+        waiting.start()
+        eventually("the second stage runs", begun.exists, within_s=30)
+
+        for name in ("executor-1", "executor-2"):
+            assert decommission(cluster, name) == 0
+        goes_on.touch()
+        cluster.start_executor("executor-3")
+        waiting.join(30)
+        require_right(answers[0])
+        assert [executor.wait(20) for executor in cluster.executors] == [0, 0]
+        launched = attempts_started(journal_of(premises))
+        assert len(launched) == len({attempt.task for attempt in launched}), "a task ran again"
+        assert "executor-3" in {
+            name
+            for name, word in said_by_executors(journal_of(premises))
+            if isinstance(word, BlocksCopied)
+        }, "nothing was taken over"
+        require_right(spread(session, lambda batch: batch).collect())
+
+
+def test_when_everybody_leaves_and_nobody_comes_the_job_fails_by_name_in_time(
+    premises: Premises, tmp_path: Path
+) -> None:
+    begun, goes_on = tmp_path / "begun", tmp_path / "goes-on"
+    conf = {**TASKS, "scheduler.no_executors_grace_s": "2"}
+    failures: list[BaseException] = []
+
+    def collect() -> None:
+        try:
+            held.collect()
+        except errors.JobError as error:
+            failures.append(error)
+
+    with standalone(premises) as cluster, fg.connect(cluster.address, conf=conf) as session:
+        everybody_is_there(cluster, 2)
+        held = held_back(spread(session, meeting(tmp_path / "met")), begun, goes_on)
+        waiting = threading.Thread(target=collect)
+        waiting.start()
+        eventually("the second stage runs", begun.exists, within_s=30)
+
+        for name in ("executor-1", "executor-2"):
+            assert decommission(cluster, name) == 0
+        goes_on.touch()
+        waiting.join(10)
+        assert not waiting.is_alive()
+        assert "there is no executor, and none came within 2 s" in str(failures[0])
+        assert [executor.wait(20) for executor in cluster.executors] == [0, 0]
+
+
 @pytest.mark.parametrize("name", ["executor-1", "executor-3"])
 def test_who_comes_before_the_grace_is_over_does_what_all_the_dead_had_begun(
     premises: Premises, tmp_path: Path, name: str
 ) -> None:
     """Under the name of a dead one, too: it is somebody else, and has nothing of it."""
-    goes_on, begun = str(tmp_path / "goes-on"), str(tmp_path / "begun")
-
-    def holds(batch: pa.RecordBatch) -> pa.RecordBatch:
-        Path(begun).touch()
-        while not os.path.exists(goes_on):
-            time.sleep(0.01)
-        return batch
-
+    begun, goes_on = tmp_path / "begun", tmp_path / "goes-on"
     answers: list[pa.Table] = []
     with standalone(premises) as cluster, fg.connect(cluster.address, conf=TASKS) as session:
         everybody_is_there(cluster, 2)
-        schema = pa.schema({"k": pa.int64(), "n": pa.int64()})
-        held = spread(session, lambda batch: batch).map_batches(holds, schema=schema)
+        held = held_back(spread(session, lambda batch: batch), begun, goes_on)
         waiting = threading.Thread(target=lambda: answers.append(held.collect()))
         waiting.start()
-        eventually("the second stage runs", Path(begun).exists, within_s=30)
+        eventually("the second stage runs", begun.exists, within_s=30)
         for number in (1, 2):
             cluster.kill_executor(number)
         cluster.start_executor(name)
-        Path(goes_on).touch()
+        goes_on.touch()
         waiting.join(60)
         require_right(answers[0])
         require_right(spread(session, lambda batch: batch).collect())
