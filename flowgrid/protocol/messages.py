@@ -25,12 +25,7 @@ from flowgrid.protocol.departures import (
     ExecutorReadmitted,
 )
 from flowgrid.protocol.failures import Failure
-from flowgrid.protocol.job_graph import (
-    ExecutorAddress,
-    StageOutputs,
-    StageSpec,
-    StageStatistics,
-)
+from flowgrid.protocol.job_graph import ExecutorAddress, StageOutputs, StageSpec, StageStatistics
 from flowgrid.protocol.programs import (
     DriverOrder,
     DriverWord,
