@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from flowgrid_executor.shuffle.partitioner import Partitioner
-from flowgrid_executor.shuffle.ranges import RangeBounds
+from flowgrid_executor.shuffle.ranges import RangeBounds, ranks
 
 from flowgrid.protocol.fragment import BlocksOutput
 
@@ -27,6 +27,17 @@ def test_every_key_finds_its_range(seed: int) -> None:
         keys = [key() for _ in range(dice.choice([0, 1, 500]))] + bounds
         found = RangeBounds(pa.array(bounds, pa.binary())).targets(pa.array(keys, pa.binary()))
         assert found.tolist() == [bisect_right(bounds, one) for one in keys]
+
+
+@pytest.mark.parametrize("top", [1, 3, 10**4, 2**48, 2**64 - 1])
+def test_a_rank_is_that_of_a_binary_search(seed: int, top: int) -> None:
+    dice = np.random.default_rng(seed)
+    for _ in range(100):
+        bounds = np.sort(dice.integers(0, top, dice.integers(1, 200), np.uint64, endpoint=True))
+        drawn = dice.integers(0, top, 300, np.uint64, endpoint=True)
+        numbers = np.concatenate([drawn, bounds, bounds + np.uint64(1), bounds - np.uint64(1)])
+        expected = np.searchsorted(bounds, numbers, side="right")
+        np.testing.assert_array_equal(ranks(bounds, numbers), expected)
 
 
 @pytest.mark.parametrize("type_", [pa.binary_view(), pa.binary(), pa.large_binary()])
