@@ -23,7 +23,7 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def to_stored(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """`batch` with the types of `schema`, which is `stored_schema(batch.schema)`."""
+    """`batch` with the types of `schema`, each its own or the one in `stored_schema(batch.schema)`."""
     if batch.schema.equals(schema) or not batch.num_columns:
         return batch
     return _rebuild(batch, schema)

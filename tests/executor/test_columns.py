@@ -21,3 +21,13 @@ def test_rows_are_gathered_in_the_order_asked_for() -> None:
         "a": [3, 1, None],
         "b": [None, "x", "a longer text than is kept inline"],
     }
+
+
+def test_views_are_gathered_without_what_they_point_to() -> None:
+    long = b"longer than the twelve bytes that a view has itself"
+    views = pa.array([b"first", None, long, b""], pa.binary_view())
+    batch = pa.record_batch({"a": views.slice(1)})
+    found = gather(batch, np.array([1, 2, 0, 1]))
+    assert found.schema == batch.schema
+    assert found.column("a").to_pylist() == [long, b"", None, long]
+    assert found.column("a").buffers()[2].address == views.buffers()[2].address

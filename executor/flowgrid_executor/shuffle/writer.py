@@ -72,8 +72,14 @@ def _write_chunk(
 ) -> None:
     order, bounds = group_rows(targets, target_count)
     hashes = numbers_of(chunk.column(ROW_HASH)).take(order)
-    stored_rows = to_stored(chunk.select(payload), stored)
-    rows = gather(stored_rows, order)
+    # Long values of a BLOB move once, when they are brought behind each other in their new order.
+    moved = pa.schema(
+        [
+            field.with_type(given.type) if pa.types.is_binary_view(given.type) else field
+            for field, given in zip(stored, map(chunk.schema.field, payload), strict=True)
+        ]
+    )
+    rows = to_stored(gather(to_stored(chunk.select(payload), moved), order), stored)
     for target in np.flatnonzero(np.diff(bounds)).tolist():
         start, stop = int(bounds[target]), int(bounds[target + 1])
         writer.write(target, rows.slice(start, stop - start), _digest(hashes[start:stop]))
