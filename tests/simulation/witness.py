@@ -117,8 +117,8 @@ class Witness:
                 return
             case _:
                 return
-        if self.launched_on.get(attempt) != executor:
-            return  # of another scheduler's time
+        if self.launched_on.get(attempt) != executor or executor in self._lost:
+            return  # of another scheduler's time, or of somebody who is not heard any more
         self._stopped(attempt)
         if isinstance(word, AttemptFailed):
             self._cannot_be_read(attempt.job, word.failure)
