@@ -43,7 +43,7 @@ from flowgrid_executor.kernels.duckdb_kernel import (
 )
 from flowgrid_executor.kernels.kernel import Guard, Rescannable
 from flowgrid_executor.kernels.python_kernel import PythonCall
-from flowgrid_executor.memory import chunk_bytes
+from flowgrid_executor.memory import chunk_bytes, row_group_bytes
 from flowgrid_executor.progress import ProgressPage
 from flowgrid_executor.scans import (
     NO_COLUMNS,
@@ -152,9 +152,10 @@ class FragmentRun:
     def _write_files(
         self, relation: duckdb.DuckDBPyRelation, columns: list[Field], sink: SinkOutput
     ) -> AttemptReport:
-        from flowgrid_executor.sinks import SinkWriter, sink_projection
+        from flowgrid_executor.sinks import HELD_BYTES_MAX, SinkWriter, sink_projection
 
-        with SinkWriter(sink, self._request.attempt, columns) as writer:
+        held = row_group_bytes(HELD_BYTES_MAX, self._request.memory_bytes)
+        with SinkWriter(sink, self._request.attempt, columns, held) as writer:
             projected = relation.project(sink_projection(sink, columns))
             reader = self._kernel.stream(projected, self._batch_rows)
             writer.write_all(reader.schema, kernel_batches(reader))

@@ -28,6 +28,9 @@ _FULL_BATCHES_BYTES = 512 * MIB
 _CHUNKS_PER_SLOT = 32
 """As many chunks of a shuffle's writer would fill a slot: it holds about four copies of one."""
 
+_ROW_GROUPS_PER_SLOT = 16
+"""As many row groups would fill a slot: while one is written its rows are there and what they become."""
+
 
 def slot_share(setup: ExecutorSetup, alone: bool) -> int:
     """Bytes for the process of one slot: an equal part, or all that idle slots leave. An executor with
@@ -59,6 +62,11 @@ def batch_rows(rows: int, slot_bytes: int) -> int:
 def chunk_bytes(bytes_max: int, slot_bytes: int) -> int:
     """Bytes of rows that a shuffle's writer puts together in a slot of so many bytes."""
     return min(bytes_max, slot_bytes // _CHUNKS_PER_SLOT)
+
+
+def row_group_bytes(bytes_max: int, slot_bytes: int) -> int:
+    """Bytes of rows that wait in a slot of so many bytes until their row groups are full."""
+    return min(bytes_max, slot_bytes // _ROW_GROUPS_PER_SLOT)
 
 
 def overrun(used_bytes: int, share_bytes: int) -> str:

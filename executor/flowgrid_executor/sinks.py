@@ -37,7 +37,7 @@ _OPEN_FILES_MAX = 64
 
 _ROW_GROUP_ROWS = 1_000_000
 _NO_END = 1 << 62
-_HELD_BYTES_MAX = 128 * MIB
+HELD_BYTES_MAX = 128 * MIB
 """Rows waiting for their Parquet row group to be full, over all open files."""
 
 _FILE_BYTES = "target_file_bytes"
@@ -72,7 +72,14 @@ def sink_projection(sink: SinkOutput, columns: Sequence[Field]) -> str:
 class SinkWriter:
     """Writes one attempt's files. Leaving the context with an error deletes all of them."""
 
-    def __init__(self, sink: SinkOutput, attempt: AttemptId, columns: Sequence[Field]) -> None:
+    def __init__(
+        self,
+        sink: SinkOutput,
+        attempt: AttemptId,
+        columns: Sequence[Field],
+        held_bytes_max: int = HELD_BYTES_MAX,
+    ) -> None:
+        self._held_bytes_max = held_bytes_max
         self._sink = sink
         self._attempt = attempt
         self._header = _header(sink, columns)
@@ -168,7 +175,7 @@ class SinkWriter:
         self._written.append(self._open.pop(directory).finish())
 
     def _bound_held_bytes(self) -> None:
-        while sum(file.format.held_bytes for file in self._open.values()) > _HELD_BYTES_MAX:
+        while sum(file.format.held_bytes for file in self._open.values()) > self._held_bytes_max:
             max(self._open.values(), key=lambda file: file.format.held_bytes).format.flush()
 
 

@@ -10,6 +10,7 @@ from flowgrid_executor.memory import (
     chunk_bytes,
     held_bytes_max,
     kernel_share,
+    row_group_bytes,
     slot_share,
 )
 from flowgrid_executor.slot_protocol import (
@@ -173,6 +174,7 @@ def test_small_slots_get_small_batches_of_whole_vectors() -> None:
     assert batch_rows(122_880, 128 * MIB) == 122_880 // 4
     assert batch_rows(122_880, MIB) == 2_048
     assert batch_rows(10, MIB) == 10
+    assert (row_group_bytes(MIB, 1 << 30), row_group_bytes(MIB, 8 * MIB)) == (MIB, MIB // 2)
     assert (chunk_bytes(32 * MIB, 2 << 30), chunk_bytes(32 * MIB, 128 * MIB)) == (32 * MIB, 4 * MIB)
 
 

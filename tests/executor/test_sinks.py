@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from flowgrid_executor import sinks
 
+from flowgrid.config import MIB
 from flowgrid.protocol.failures import FailureKind
 from flowgrid.protocol.fragment import SinkOutput
 
@@ -131,6 +132,21 @@ def test_row_groups_and_files_have_the_sizes_that_were_asked_for(slot: Any, tmp_
     assert names == [file.path for file in report.files]
     numbers = pa.concat_tables(pq.read_table(tmp_path / "9-0-0" / name) for name in names)
     assert numbers["a"].to_pylist() == list(range(105_000))
+
+
+def test_a_small_slot_holds_fewer_rows_until_their_row_group_is_written(
+    make_slot: Any, tmp_path: Path
+) -> None:
+    sink = SinkOutput("parquet", str(tmp_path))
+    report = make_slot(memory_bytes=64 * MIB).run(
+        "SELECT range AS a FROM range(2000000)", output=sink
+    )
+    (file,) = report.files
+    found = pq.ParquetFile(tmp_path / "9-0-0" / file.path).metadata
+    sizes = [found.row_group(number).total_byte_size for number in range(found.num_row_groups)]
+    assert report.rows == (2_000_000,)
+    assert len(sizes) > 2
+    assert max(sizes) < 6 * MIB
 
 
 def test_a_file_that_ends_with_the_last_row_has_no_empty_one_behind_it(
