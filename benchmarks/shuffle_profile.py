@@ -87,9 +87,11 @@ class _Steps:
             payload = [name for name in batch.schema.names if name not in (ROW_HASH, KEY_HASH)]
             yield gather(batch.select(payload), order)
 
-    def write(self) -> None:
-        # A file that takes the place of another is brought to the disk at once; blocks never do.
+    def forget(self) -> None:
+        """A file that takes the place of another is brought to the disk at once; blocks never do."""
         self._path.unlink(missing_ok=True)
+
+    def write(self) -> None:
         reader = self.out()
         write_blocks(self._path, self._output, 0, reader.schema, reader)
 
@@ -118,7 +120,7 @@ def measure(shape: str, rows: int, folder: Path) -> dict[str, float]:
         steps = _Steps(kernel, shape, rows, folder / f"{shape}.blocks")
         out_s, _ = _timed(lambda: _drain(steps.out()))
         partitioned_s, _ = _timed(lambda: _drain(steps.partitioned()))
-        written_s, _ = _timed(steps.write)
+        written_s, _ = _timed(steps.write, steps.forget)
         read_s, _ = _timed(lambda: _drain(steps.read()))
         fed_s, sums = _timed(steps.feed)
         without_s, expected = _timed(steps.without_exchange)
@@ -137,9 +139,12 @@ def measure(shape: str, rows: int, folder: Path) -> dict[str, float]:
         }
 
 
-def _timed(work: Callable[[], Answer]) -> tuple[float, Answer]:
+def _timed(
+    work: Callable[[], Answer], before: Callable[[], None] = lambda: None
+) -> tuple[float, Answer]:
     least = float("inf")
     for _ in range(_REPEAT):
+        before()
         start = time.process_time()
         answer = work()
         least = min(least, time.process_time() - start)
