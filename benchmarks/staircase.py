@@ -1,9 +1,9 @@
 """`memory`: the same queries with less and less memory. Who finishes, inside of what he was given?
 
 Each contestant is told its limit, and its processes are sampled: who uses more than a tenth above it is
-ended. FlowGrid's are its executors with their slots, whose memory the operator sets; driver and scheduler
-come on top. That is harder than a cgroup for what ends late, and the same for everybody: pages of mapped files
-do not count, and a peak between two samples is not seen. A cgroup would see it, but who
+ended. FlowGrid's are its executors with their slots, whose memory the operator sets; driver and
+scheduler come on top. That is harder than a cgroup for what ends late, and the same for everybody: pages
+of mapped files do not count, and a peak between two samples is not seen. A cgroup would see it, but who
 may make one differs from machine to machine.
 """
 
