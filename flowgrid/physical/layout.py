@@ -27,7 +27,7 @@ _READ_FOR_A_BUILD = 16
 """Bytes of a file for each byte of a broadcast: a hash table then takes a fifth of its task's time."""
 
 _TASKS_PER_SLOT = 2
-"""At least, where a stage is worth it: a slot that is done early helps the others."""
+"""At least, unless building takes longer than reading: a slot that is done early helps the others."""
 
 _EVEN_ROUNDS = 4
 """With more tasks per slot than that a last round that is not full costs little."""
@@ -42,12 +42,15 @@ class Shape(msgspec.Struct, frozen=True):
     config: Config
 
     def task_count(self, bytes_: float, per_task: int) -> int:
-        """How many tasks should share so many bytes: enough for all slots, none too large, and no few
-        left over for a last round in which most slots have nothing to do."""
-        by_size = math.ceil(bytes_ / per_task)
-        if self.slots < by_size < _EVEN_ROUNDS * self.slots:
-            by_size = math.ceil(by_size / self.slots) * self.slots
+        """How many tasks should share so many bytes: enough for all slots, none too large."""
+        by_size = self.in_even_rounds(math.ceil(bytes_ / per_task))
         return max(1, by_size, min(self.slots, int(bytes_ // _WORTH_A_TASK_BYTES)))
+
+    def in_even_rounds(self, tasks: int) -> int:
+        """So many that few are not left over for a last round in which most slots have nothing to do."""
+        if not self.slots < tasks < _EVEN_ROUNDS * self.slots:
+            return tasks
+        return math.ceil(tasks / self.slots) * self.slots
 
     def target_count(self, bytes_: float) -> int:
         """Hash partitions of an exchange: some per slot, so that they can be merged evenly."""
@@ -240,9 +243,12 @@ def scan_shares(
 
     Every task builds a hash table of what is broadcast to it: large ones are built by few tasks.
     """
-    usual = shape.task_count(scan.dataset.bytes, shape.config.planner_split_bytes)
-    few = shape.task_count(scan.dataset.bytes, max(1, broadcast_bytes * _READ_FOR_A_BUILD))
-    count = min(usual, max(few, _TASKS_PER_SLOT * shape.slots))
+    count = shape.task_count(scan.dataset.bytes, shape.config.planner_split_bytes)
+    if broadcast_bytes and count > shape.slots:
+        read = scan.dataset.read_bytes(scan.columns, predicates, math.inf)
+        few = shape.in_even_rounds(math.ceil(read / (broadcast_bytes * _READ_FOR_A_BUILD)))
+        rounds = 1 if few < shape.slots else _TASKS_PER_SLOT
+        count = min(count, max(few, rounds * shape.slots))
     return list(scan.dataset.splits(count, predicates))
 
 

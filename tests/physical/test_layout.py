@@ -121,7 +121,8 @@ def test_what_is_broadcast_is_built_by_few_tasks(tmp_path: Path) -> None:
 
     assert tasks(1000) == 10
     assert tasks(MIB // 8) == 6
-    assert tasks(100 * MIB) == 4
+    assert tasks(MIB // 4) == 4
+    assert tasks(100 * MIB) == 2
 
 
 def test_few_tasks_are_as_many_for_every_slot() -> None:
