@@ -29,7 +29,7 @@ _READ_FOR_A_BUILD = 16
 _TASKS_PER_SLOT = 2
 """At least, unless building takes longer than reading: a slot that is done early helps the others."""
 
-_EVEN_ROUNDS = 4
+_EVEN_ROUNDS = 8
 """With more tasks per slot than that a last round that is not full costs little."""
 
 _RANGE_ROWS_PER_TASK = 1_000_000
