@@ -131,7 +131,7 @@ class Seat:
             return Outcome(0.0, verdict=over, memory_bytes_max=used)
         verdict = reply.get("outcome", "")
         if verdict == "failed":
-            verdict = reply["error"]
+            verdict = reply["error"].replace(f"{ROOT}/", "")  # recorded: the same on every machine
         table = None
         if not verdict:
             with pa.OSFile(str(answer)) as file:
