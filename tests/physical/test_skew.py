@@ -163,7 +163,7 @@ def test_a_target_is_split_only_where_the_pieces_read_little_of_it_again() -> No
     condition = parse('"k" = "m"')
 
     large_left = Join(skewed, even, JoinKind.LEFT, condition)
-    assert divided_targets(large_left, [skewed, even], shape) == {0: (skewed, 11)}
+    assert divided_targets(large_left, [skewed, even], shape) == {0: (skewed, 12)}
 
     large_right = Join(even, skewed, JoinKind.LEFT, condition)
     assert divided_targets(large_right, [even, skewed], shape) == {}
