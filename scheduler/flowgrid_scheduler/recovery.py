@@ -186,8 +186,8 @@ def _give_up(state: ClusterState, job: Job, holder: int) -> None:
     """
     alive = {executor.index: executor for executor in state.executors.alive.values()}
     given_up = {holder, *job.given_up} & alive.keys()
-    if 2 * len(given_up) > len(alive):
-        return
+    if holder not in alive or 2 * len(given_up) > len(alive):
+        return  # who has gone meanwhile has nothing any more
     job.given_up[holder] = state.clock.awake_s + state.config.exclusion_duration_s
     for stage in job.stages:
         lose_blocks(state, stage, stage.held_by(holder))

@@ -19,6 +19,12 @@ BLOCKS = 8
 BLOCK_SCHEDULES = 700
 
 
+@pytest.mark.parametrize("seed", [13583, 21630])
+def test_schedules_that_found_a_bug_are_as_they_must_be(seed: int) -> None:
+    """A holder that is given up after it has gone; a greeting whose number was heard before."""
+    run_seed(seed)
+
+
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_whatever_happens_the_answer_is_right_or_a_named_error(block: int) -> None:
     struck: set[Fault] = set()
